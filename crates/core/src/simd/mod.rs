@@ -1,0 +1,135 @@
+//! Instruction sets: detection, dispatch, and the vector mathematics built on them.
+//!
+//! This is the one place that names `#[target_feature]`.
+
+mod isa;
+pub mod math;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+
+pub use isa::Simd;
+pub use scalar::Scalar;
+
+/// A computation generic over the instruction set. Mark `run` `#[inline(always)]`.
+pub trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set that this CPU was found to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
+    Scalar,
+}
+
+/// Environment variable that forces one instruction set (`avx512`, `avx2`, `neon`, `simd128`, `relaxed-simd`, `scalar`).
+pub const ISA_VARIABLE: &str = "DEFTUNE_ISA";
+
+impl Isa {
+    /// Every instruction set of this CPU that has kernels here, best first; `scalar` is always the last.
+    pub fn available() -> Vec<Isa> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+            {
+                found.push(Isa(Level::Avx512));
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa(Level::Avx2));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa(Level::Neon));
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        found.push(Isa(Level::Simd128));
+        found.push(Isa(Level::Scalar));
+        found
+    }
+
+    /// The best one, or the one called `name` (as in [`ISA_VARIABLE`]).
+    ///
+    /// # Errors
+    /// [`crate::Error::UnknownIsa`] when the CPU does not have `name`, or it has no kernels here.
+    pub fn choose(name: Option<&str>) -> crate::Result<Isa> {
+        let found = Isa::available();
+        match name {
+            None | Some("") => Ok(found[0]),
+            Some(name) => found.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| crate::Error::UnknownIsa {
+                name: name.to_string(),
+                available: found.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128 => simd128::Simd128::NAME,
+            Level::Scalar => "scalar",
+        }
+    }
+}
+
+/// Runs `kernel` compiled for `isa`. Costs a branch and a call: dispatch once per tile, not per vector.
+#[inline]
+pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa.0 {
+        // SAFETY: an `Isa` of this level exists only after detection of its features.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { run_avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { run_avx2(kernel) },
+        // SAFETY: NEON is part of every aarch64 target.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run(unsafe { neon::Neon::new() }),
+        // SAFETY: the module was compiled with simd128, so whoever runs it has it.
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Level::Simd128 => kernel.run(unsafe { simd128::Simd128::new() }),
+        Level::Scalar => kernel.run(Scalar),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller has detected the features.
+    kernel.run(unsafe { avx512::Avx512::new() })
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller has detected the features.
+    kernel.run(unsafe { avx2::Avx2::new() })
+}
