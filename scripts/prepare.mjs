@@ -44,7 +44,7 @@ if (!existsSync('crates')) {
 if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
   console.error(
     'prepare: building deftune needs Rust 1.89 or newer, and there is no `cargo` on PATH.\n' +
-      'Install it from https://rustup.rs (or your system\'s packages), open a new shell, and run `npm ci` again.',
+      "Install it from https://rustup.rs (or your system's packages), open a new shell, and run `npm ci` again.",
   );
   process.exit(1);
 }

@@ -6,6 +6,7 @@
 # once from its packaged sources. The tools: `cargo install` into a cache folder, DEFTUNE_CACHE or (in a checkout) .cache/wasm-tools, on CI the
 # user's cache folder. What was found is written to .cache/wasm-env.sh, which build-wasm.sh reads.
 #
+# DEFTUNE_WASM_COMPILER=debian asks for Debian's compiler even where rustup has the target.
 # Exit codes: 0 ready; 3 the toolchain cannot be had here (one plain line says why).
 set -uo pipefail
 
@@ -62,8 +63,10 @@ debian_ready() {
 }
 
 compiler=
+prefer_debian=0
+[ "${DEFTUNE_WASM_COMPILER:-}" = debian ] && prefer_debian=1
 find_compiler() {
-  if command -v rustc >/dev/null && command -v cargo >/dev/null && has_std rustc; then
+  if [ "$prefer_debian" = 0 ] && command -v rustc >/dev/null && command -v cargo >/dev/null && has_std rustc; then
     compiler=default
   elif debian_ready; then
     compiler=debian
@@ -141,7 +144,7 @@ works() { # rustc -> whether it compiles and links a module
 find_compiler
 if [ -z "$compiler" ]; then
   : >"$log"
-  if command -v rustup >/dev/null; then
+  if [ "$prefer_debian" = 0 ] && command -v rustup >/dev/null; then
     say "about to add the target $target with rustup"
     limited 300 rustup target add $target </dev/null >>"$log" 2>&1 || say "rustup could not add it"
     find_compiler
@@ -164,20 +167,19 @@ fi
 export PATH="$tools/bin:$PATH"
 cargo=cargo
 command -v cargo >/dev/null || cargo=/usr/bin/cargo
-if ! command -v wasm-pack >/dev/null; then
-  say "about to install wasm-pack with cargo into $tools"
-  limited 1500 "$cargo" install wasm-pack --locked --root "$tools" </dev/null >"$log" 2>&1 || {
-    tail_of "$log"
-    unavailable "cargo could not install wasm-pack."
-  }
-fi
-if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $bindgen_version" ]; then
-  say "about to install wasm-bindgen-cli $bindgen_version with cargo into $tools"
-  limited 1500 "$cargo" install wasm-bindgen-cli --version "$bindgen_version" --locked --force --root "$tools" </dev/null >"$log" 2>&1 || {
-    tail_of "$log"
-    unavailable "cargo could not install wasm-bindgen-cli $bindgen_version."
-  }
-fi
+# With the versions the tool was released with; where the registry at hand lacks one of those, with the newest that fit.
+install_tool() { # crate, version ('' for the newest)
+  local version=()
+  [ -n "$2" ] && version=(--version "$2")
+  say "about to install $1${2:+ $2} with cargo into $tools"
+  limited 1500 "$cargo" install "$1" "${version[@]}" --locked --force --root "$tools" </dev/null >"$log" 2>&1 && return
+  say "that failed with $1's own lockfile; trying again without it"
+  limited 1500 "$cargo" install "$1" "${version[@]}" --force --root "$tools" </dev/null >>"$log" 2>&1 && return
+  tail_of "$log"
+  unavailable "cargo could not install $1."
+}
+command -v wasm-pack >/dev/null || install_tool wasm-pack ''
+[ "$(wasm-bindgen --version 2>/dev/null)" = "wasm-bindgen $bindgen_version" ] || install_tool wasm-bindgen-cli "$bindgen_version"
 
 # Debian's compiler is put before the default one through a folder of two links, so that nothing else in /usr/bin moves to the front.
 {
