@@ -1,0 +1,281 @@
+//! The heart: up-projection, activation, compaction and the DEFT statistics as one operation, and its backward pass.
+//!
+//! Each block of rows is finished while it is in cache: bias, activation, column sums (the feature map), the element-wise l0 sum and
+//! the compaction of the non-zeros. Sums are kept per block and added in block order, so they do not depend on the threads.
+
+use super::tensors::Data;
+use super::{Engine, Handles};
+use crate::matmul::{ROW_BLOCK, matmul_row_blocks};
+use crate::memory::AlignedBuf;
+use crate::ops::activation::{self, ActivationKind};
+use crate::sparse::{Activations, Block, CROSSOVER, compact_block};
+use crate::threads::SendPtr;
+use crate::{Error, Result, density};
+
+/// What a finished block leaves behind.
+struct Finished {
+    block: Block,
+    column_sums: Vec<f32>,
+    element_sum: f64,
+}
+
+impl Engine {
+    /// o = f(pre) with its statistics. `eps` > 0 asks for the element-wise l0 mean.
+    ///
+    /// Returns `[o, featureMap [1, cols], elementMean [1, 1], pre]`; `pre` is 0 where the backward pass does not need it.
+    pub fn activate(&mut self, pre: u32, kind: u32, eps: f64) -> Result<Handles> {
+        const OP: &str = "activate";
+        let kind = activation_kind(OP, kind)?;
+        let (rows, cols) = self.shape(pre)?;
+        check_width(OP, cols)?;
+        let isa = self.isa;
+        let source = &self.f32(OP, pre)?[..];
+        let finished = self.finish_blocks(rows, |blocks| {
+            self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
+                let first = block * ROW_BLOCK;
+                let mut scratch = source[first * cols..(first + ROW_BLOCK).min(rows) * cols].to_vec();
+                blocks.set(block, finish(isa, kind, &mut scratch, cols, eps));
+            });
+        })?;
+        self.collect(rows, cols, finished, if kind.is_relu_family() { 0 } else { pre })
+    }
+
+    /// The same fused with the up-projection: pre = x · weightᵀ + bias is never written for ReLU.
+    pub fn linear_activate(&mut self, x: u32, weight: u32, bias: u32, kind: u32, eps: f64) -> Result<Handles> {
+        const OP: &str = "linearActivate";
+        let activation = activation_kind(OP, kind)?;
+        if !activation.is_relu_family() || self.is_activations(x) {
+            let pre = self.linear(x, weight, bias)?;
+            return self.activate(pre, kind, eps);
+        }
+        let (rows, inputs) = self.shape(x)?;
+        let (cols, _) = self.shape(weight)?;
+        check_width(OP, cols)?;
+        self.expect(OP, "weight", weight, cols, inputs)?;
+        if bias != 0 {
+            self.expect_len(OP, "bias", bias, cols)?;
+        }
+        self.pack(OP, weight, &[super::packs::Form::Forward])?;
+        let isa = self.isa;
+        let bias = if bias == 0 { None } else { Some(&self.f32(OP, bias)?[..]) };
+        let panels = self.panels(weight, super::packs::Form::Forward)?;
+        let source = self.f32(OP, x)?;
+        let finished = self.finish_blocks(rows, |blocks| {
+            matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|first, scratch| {
+                blocks.set(first / ROW_BLOCK, finish(isa, activation, scratch, cols, eps));
+            });
+        })?;
+        self.collect(rows, cols, finished, 0)
+    }
+
+    fn finish_blocks(&self, rows: usize, run: impl FnOnce(&BlockSlots)) -> Result<Vec<Finished>> {
+        let mut slots: Vec<Option<Finished>> = (0..rows.div_ceil(ROW_BLOCK)).map(|_| None).collect();
+        run(&BlockSlots { slots: SendPtr::new(&mut slots), count: slots.len() });
+        slots.into_iter().map(|slot| slot.ok_or_else(|| Error::Internal("a row block was not finished".into()))).collect()
+    }
+
+    fn collect(&mut self, rows: usize, cols: usize, finished: Vec<Finished>, pre: u32) -> Result<Handles> {
+        let mut map = AlignedBuf::new_zeroed(cols)?;
+        let mut element_sum = 0.0;
+        let mut blocks = Vec::with_capacity(finished.len());
+        for part in finished {
+            for (total, sum) in map.iter_mut().zip(&part.column_sums) {
+                *total += sum;
+            }
+            element_sum += part.element_sum;
+            blocks.push(part.block);
+        }
+        map.iter_mut().for_each(|total| *total /= rows as f32);
+        let mut element = AlignedBuf::new_zeroed(1)?;
+        element[0] = (element_sum / (rows * cols) as f64) as f32;
+        let o = self.tensors.insert(rows, cols, Data::Activations(Activations { rows, cols, blocks }));
+        let map = self.new_f32(1, cols, map);
+        let element = self.new_f32(1, 1, element);
+        Ok(vec![o, map, element, pre])
+    }
+
+    /// Gradient before the activation: (grad + mapGrad / rows + elementGrad / (rows·cols) · d(o²/(o²+eps))/do) · f'(pre), in the blocks
+    /// of `out`.
+    ///
+    /// `grad` is the gradient of o (0: none; dense or in o's pattern), `map_grad` that of the feature map `[1, cols]` (0: none),
+    /// `element_grad` that of the element-wise mean.
+    #[allow(clippy::too_many_arguments)] // one call a backward pass; the binding has no structs
+    pub fn activate_backward(
+        &mut self,
+        grad: u32,
+        out: u32,
+        pre: u32,
+        map_grad: u32,
+        element_grad: f64,
+        kind: u32,
+        eps: f64,
+    ) -> Result<u32> {
+        const OP: &str = "activateBackward";
+        let kind = activation_kind(OP, kind)?;
+        let (rows, cols) = self.shape(out)?;
+        if grad != 0 {
+            self.expect(OP, "grad", grad, rows, cols)?;
+        }
+        if map_grad != 0 {
+            self.expect_len(OP, "mapGrad", map_grad, cols)?;
+        }
+        if !kind.is_relu_family() {
+            self.expect(OP, "pre", pre, rows, cols)?;
+        }
+        let isa = self.isa;
+        let o = self.activations(OP, out)?;
+        let sparse_grad = if grad != 0 && self.is_activations(grad) { Some(self.activations(OP, grad)?) } else { None };
+        let dense_grad = if grad != 0 && sparse_grad.is_none() { Some(&self.f32(OP, grad)?[..]) } else { None };
+        let map = if map_grad != 0 { Some(&self.f32(OP, map_grad)?[..]) } else { None };
+        let pre = if kind.is_relu_family() { None } else { Some(&self.f32(OP, pre)?[..]) };
+        let per_row = 1.0 / rows as f32;
+        let per_element = (element_grad / (rows * cols) as f64) as f32;
+        let mut blocks: Vec<Option<Block>> = o.blocks.iter().map(|_| None).collect();
+        let slots = SendPtr::new(&mut blocks);
+        self.pool.run(o.blocks.len(), &|index| {
+            let first = index * ROW_BLOCK * cols;
+            let part = match &o.blocks[index] {
+                Block::Compact { row_starts, indices, values } => {
+                    let mut g = match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
+                        (Some(Block::Compact { values, .. }), _) => values.clone(),
+                        (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
+                        (None, Some(dense)) => gather_pattern(&dense[first..], row_starts, indices, cols),
+                        (None, None) => vec![0.0; values.len()],
+                    };
+                    if let Some(map) = map {
+                        for (g, neuron) in g.iter_mut().zip(indices) {
+                            *g += per_row * map[*neuron as usize];
+                        }
+                    }
+                    if per_element != 0.0 {
+                        density::element::add_gradient(isa, values, per_element, eps as f32, &mut g);
+                    }
+                    Block::Compact { row_starts: row_starts.clone(), indices: indices.clone(), values: g }
+                }
+                Block::Dense { values } => {
+                    let mut g = vec![0.0f32; values.len()];
+                    match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
+                        (Some(Block::Dense { values }), _) => g.copy_from_slice(values),
+                        (Some(Block::Compact { row_starts, indices, values }), _) => {
+                            scatter_pattern(values, row_starts, indices, cols, &mut g);
+                        }
+                        (None, Some(dense)) => g.copy_from_slice(&dense[first..first + values.len()]),
+                        (None, None) => {}
+                    }
+                    if let Some(map) = map {
+                        for row in g.chunks_exact_mut(cols) {
+                            row.iter_mut().zip(map).for_each(|(g, m)| *g += per_row * m);
+                        }
+                    }
+                    if per_element != 0.0 {
+                        density::element::add_gradient(isa, values, per_element, eps as f32, &mut g);
+                    }
+                    // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
+                    match pre {
+                        None => g.iter_mut().zip(values.iter()).for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
+                        Some(pre) => activation::backward_slice(isa, kind, &pre[first..first + values.len()], &mut g),
+                    }
+                    Block::Dense { values: AlignedBuf::from(g) }
+                }
+            };
+            // SAFETY: each task writes the slot of its own index.
+            unsafe { *slots.at(index) = Some(part) };
+        });
+        let blocks = blocks.into_iter().flatten().collect();
+        Ok(self.tensors.insert(rows, cols, Data::Activations(Activations { rows, cols, blocks })))
+    }
+
+    /// Exact non-zeros of MLP activations.
+    pub fn nonzeros(&mut self, out: u32) -> Result<f64> {
+        Ok(self.activations("nonzeros", out)?.nonzeros() as f64)
+    }
+
+    /// y + scale · x for gradients in one pattern; used by `addInPlace`.
+    pub(super) fn add_activations(&mut self, y: u32, x: u32, scale: f32) -> Result<u32> {
+        const OP: &str = "addInPlace";
+        let (rows, cols) = self.shape(y)?;
+        self.expect(OP, "x", x, rows, cols)?;
+        if y == x {
+            return Err(Error::Internal("addInPlace: y is also x".into()));
+        }
+        let mut tensor = self.tensors.take(y)?;
+        let result = self.activations(OP, x).and_then(|x| {
+            let Data::Activations(y) = &mut tensor.data else {
+                return Err(Error::Internal("addInPlace: kinds differ".into()));
+            };
+            for (y, x) in y.blocks.iter_mut().zip(&x.blocks) {
+                let (y, x): (&mut [f32], &[f32]) = match (y, x) {
+                    (Block::Dense { values: y }, Block::Dense { values: x }) => (y, x),
+                    (Block::Compact { values: y, .. }, Block::Compact { values: x, .. }) => (y, x),
+                    _ => return Err(Error::Internal("addInPlace: the gradients have other patterns".into())),
+                };
+                if y.len() != x.len() {
+                    return Err(Error::Internal("addInPlace: the gradients have other patterns".into()));
+                }
+                y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
+            }
+            Ok(())
+        });
+        self.tensors.put_back(y, tensor);
+        result.map(|()| y)
+    }
+}
+
+struct BlockSlots {
+    slots: SendPtr<Option<Finished>>,
+    count: usize,
+}
+
+impl BlockSlots {
+    fn set(&self, index: usize, finished: Finished) {
+        assert!(index < self.count);
+        // SAFETY: in range, and each block is finished by one task.
+        unsafe { *self.slots.at(index) = Some(finished) };
+    }
+}
+
+/// Activation, statistics and compaction of one block of rows, in place in its scratch.
+fn finish(isa: crate::simd::Isa, kind: ActivationKind, scratch: &mut [f32], cols: usize, eps: f64) -> Finished {
+    activation::forward_slice(isa, kind, scratch);
+    let mut column_sums = vec![0.0f32; cols];
+    for row in scratch.chunks_exact(cols) {
+        column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
+    }
+    let element_sum = if eps > 0.0 { density::element::value_sum(isa, scratch, eps as f32) } else { 0.0 };
+    // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
+    let crossover = if kind.is_relu_family() { CROSSOVER } else { -1.0 };
+    Finished { block: compact_block(isa, scratch, cols, crossover), column_sums, element_sum }
+}
+
+fn gather_pattern(dense: &[f32], row_starts: &[u32], indices: &[u16], cols: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(indices.len());
+    for (row, bounds) in row_starts.windows(2).enumerate() {
+        values.extend(indices[bounds[0] as usize..bounds[1] as usize].iter().map(|&i| dense[row * cols + i as usize]));
+    }
+    values
+}
+
+fn scatter_pattern(values: &[f32], row_starts: &[u32], indices: &[u16], cols: usize, dense: &mut [f32]) {
+    for (row, bounds) in row_starts.windows(2).enumerate() {
+        for at in bounds[0] as usize..bounds[1] as usize {
+            dense[row * cols + indices[at] as usize] = values[at];
+        }
+    }
+}
+
+pub(super) fn activation_kind(op: &'static str, kind: u32) -> Result<ActivationKind> {
+    ActivationKind::from_index(kind).ok_or_else(|| Error::Value {
+        op,
+        what: "activation kind",
+        value: kind.to_string(),
+        expected: "an index of ActivationKind",
+    })
+}
+
+/// Compact rows name their neurons with 16 bits.
+fn check_width(op: &'static str, cols: usize) -> Result<()> {
+    if cols <= u16::MAX as usize {
+        return Ok(());
+    }
+    Err(Error::Value { op, what: "MLP width", value: cols.to_string(), expected: "at most 65535 neurons" })
+}
