@@ -1,0 +1,135 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  fstatSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import { DeftuneError } from '../error.js';
+import { parseJson } from './parse-json.js';
+
+/** Largest single read or write: one system call moves less than 2 GiB. */
+const CHUNK = 1 << 30;
+
+function explain(path: string, action: string, cause: unknown): DeftuneError {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  const why =
+    code === 'ENOENT'
+      ? 'no such file or folder'
+      : code === 'ENOTDIR'
+        ? 'a part of its path is not a folder'
+        : code === 'EACCES' || code === 'EPERM'
+          ? 'permission denied'
+          : code === 'EISDIR'
+            ? 'it is a folder, expected a file'
+            : code === 'ENOSPC'
+              ? 'no space left on the disk'
+              : cause instanceof Error
+                ? cause.message
+                : String(cause);
+  return new DeftuneError(`${path}: cannot ${action}: ${why}`, { cause });
+}
+
+/** Whether something (file or folder) exists at `path`. Never throws. */
+export function fileExists(path: string): boolean {
+  return existsSync(path);
+}
+
+/**
+ * Reads a whole file, also one of more than 2 GiB. The result owns its buffer from offset 0, so aligned
+ * typed-array views can be made on it.
+ *
+ * @throws DeftuneError naming the path when it is missing, a folder or unreadable
+ */
+export function readBytes(path: string): Uint8Array {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (cause) {
+    throw explain(path, 'read', cause);
+  }
+  try {
+    const stat = fstatSync(fd);
+    if (stat.isDirectory()) throw Object.assign(new Error('is a folder'), { code: 'EISDIR' });
+    const bytes = new Uint8Array(stat.size);
+    let at = 0;
+    while (at < bytes.length) {
+      const got = readSync(fd, bytes, at, Math.min(CHUNK, bytes.length - at), null);
+      // The file shrank while it was being read.
+      if (got === 0) return bytes.slice(0, at);
+      at += got;
+    }
+    return bytes;
+  } catch (cause) {
+    throw explain(path, 'read', cause);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Reads a UTF-8 text file; a leading byte order mark is dropped.
+ *
+ * @throws DeftuneError as readBytes does, and when the file is not UTF-8
+ */
+export function readText(path: string): string {
+  const bytes = readBytes(path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new DeftuneError(`${path}: expected UTF-8 text, found other bytes`, { cause });
+  }
+}
+
+/**
+ * Reads a JSON file.
+ *
+ * @throws DeftuneError as readText does, and `path:line:column: invalid JSON …`
+ */
+export function readJson(path: string): unknown {
+  return parseJson(readText(path), path);
+}
+
+/**
+ * Writes a file so that a reader sees the old content or the new, never a half: a temporary file in
+ * the same folder is written, flushed to the disk and renamed over `path`. On failure the temporary
+ * file is removed and `path` is untouched.
+ *
+ * @param data bytes, or text written as UTF-8
+ * @throws DeftuneError naming the path when the folder is missing or not writable
+ */
+export function writeFileAtomic(path: string, data: string | Uint8Array): void {
+  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
+  let fd: number | undefined;
+  let created = false;
+  try {
+    fd = openSync(temporary, 'wx');
+    created = true;
+    for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(CHUNK, bytes.length - at));
+    fsyncSync(fd);
+    closeSync(fd);
+    fd = undefined;
+    renameSync(temporary, path);
+    created = false;
+  } catch (cause) {
+    throw explain(path, 'write', cause);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+    if (created) removeQuietly(temporary);
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // The write's own error is the one to report.
+  }
+}
