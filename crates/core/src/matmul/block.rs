@@ -1,0 +1,119 @@
+//! One task: a block of rows times a range of panels (BLIS loops `pc`, `jr`, `ir`).
+
+use super::pack::PackedB;
+use super::tile::{self, Tile};
+use super::{Accumulate, with_scratch};
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use std::ops::Range;
+
+/// BLIS `KC`: 768 x NR f32 of B are 98 KB at most and the same K of a row block 147 KB: both stay in L2. One pass then covers the
+/// width of BERT-base, and the tile's accumulators go to memory once. Longer K is cut even.
+const KC: usize = 768;
+
+/// `out[rows, n] (+)= a · b (+ bias)` for the columns of `panels`.
+pub(super) struct Block<'a> {
+    /// [rows, k]
+    pub a: &'a [f32],
+    pub rows: usize,
+    /// Row tiles to cut `rows` into, evenly.
+    pub tiles: usize,
+    pub b: &'a PackedB,
+    pub panels: Range<usize>,
+    pub bias: Option<&'a [f32]>,
+    pub accumulate: Accumulate,
+    /// Row stride `n`.
+    pub out: *mut f32,
+}
+
+impl Block<'_> {
+    pub fn run(self, isa: Isa) {
+        let k = self.b.k;
+        // Rows a multiple of 4 KB apart share one set of the L1 (8 ways): a tile of 12 would throw out its own lines. Then, and
+        // if the rows are used often enough to pay for it, they are copied to a stride that spreads them.
+        if k > 0 && (k * size_of::<f32>()).is_multiple_of(4096) && self.rows > 4 && self.panels.len() > 1 {
+            let stride = k + 16;
+            with_scratch(self.rows * stride, |copy| {
+                for (row, target) in self.a.chunks_exact(k).zip(copy.chunks_exact_mut(stride)) {
+                    target[..k].copy_from_slice(row);
+                }
+                dispatch(
+                    isa,
+                    Run {
+                        block: &self,
+                        a: copy.as_ptr(),
+                        lda: stride,
+                    },
+                );
+            });
+        } else {
+            dispatch(
+                isa,
+                Run {
+                    block: &self,
+                    a: self.a.as_ptr(),
+                    lda: k,
+                },
+            );
+        }
+    }
+}
+
+struct Run<'a> {
+    block: &'a Block<'a>,
+    a: *const f32,
+    lda: usize,
+}
+
+impl Kernel for Run<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Block {
+            rows,
+            tiles,
+            b,
+            ref panels,
+            bias,
+            accumulate,
+            out,
+            ..
+        } = *self.block;
+        let (scale, add) = match accumulate {
+            Accumulate::Overwrite => (1.0, false),
+            Accumulate::Add(scale) => (scale, true),
+        };
+        let passes = b.k.div_ceil(KC).max(1);
+        for pass in 0..passes {
+            let (k0, k1) = (pass * b.k / passes, (pass + 1) * b.k / passes);
+            for index in panels.clone() {
+                let panel = b.panel(index);
+                let column = index * b.shape.nr();
+                let ldb = panel.nv * b.shape.lanes;
+                for tile in 0..tiles {
+                    let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
+                    // SAFETY: rows, columns and k are in range of the slices they index (checked by the callers' asserts);
+                    // this task alone writes these columns of these rows of `out`.
+                    unsafe {
+                        let tile = Tile {
+                            a: self.a.add(row * self.lda + k0),
+                            lda: self.lda,
+                            b: panel.values.as_ptr().add(k0 * ldb),
+                            ldb,
+                            k: k1 - k0,
+                            out: out.add(row * b.n + column),
+                            ldo: b.n,
+                            width: panel.width,
+                            bias: match bias {
+                                Some(bias) if pass == 0 => bias[column..].as_ptr(),
+                                _ => std::ptr::null(),
+                            },
+                            add: add || pass > 0,
+                            scale,
+                        };
+                        tile::run(s, &tile, end - row, panel.nv);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Dense matrix products on B packed in panels.
+//!
+//! BLIS names for the loops: `jc` (column chunks) and `ic` (row blocks) are the tasks of the thread pool, `pc` cuts K, `jr` walks
+//! the panels of B, `ir` the row tiles of A, and the micro-kernel runs along K. Each element of the result is the sum over K in
+//! an order that depends on the shapes alone, so it has the same bits whatever the number of threads.
+
+mod at_b;
+mod block;
+mod pack;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use at_b::matmul_at_b;
+pub use pack::PackedB;
+
+use crate::memory::AlignedBuf;
+use crate::simd::Isa;
+use crate::threads::{Pool, SendPtr};
+use block::Block;
+
+/// What becomes of the values that `out` holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Accumulate {
+    /// They are replaced.
+    Overwrite,
+    /// `out += scale * product` (and + bias, which is not scaled).
+    Add(f32),
+}
+
+/// Rows of a block (BLIS `MC`): 48 x 768 f32 of A are 147 KB, which stay in L2 beside the panel of B (98 KB at most). Divisible
+/// by the tile of every instruction set.
+pub const ROW_BLOCK: usize = 48;
+
+/// Columns of a task (BLIS `NC`) for many rows, and for few, where columns alone make the tasks. Multiples of every `NR` but NEON's.
+const COLUMNS_MANY: usize = 256;
+const COLUMNS_FEW: usize = 64;
+
+/// out [m, n] = a [m, k] · B (+ bias [n]); a and out are row-major.
+///
+/// # Panics
+/// When a length does not fit the shapes.
+#[allow(clippy::too_many_arguments)]
+pub fn matmul(
+    isa: Isa,
+    pool: &Pool,
+    a: &[f32],
+    m: usize,
+    b: &PackedB,
+    bias: Option<&[f32]>,
+    accumulate: Accumulate,
+    out: &mut [f32],
+) {
+    assert_eq!(a.len(), m * b.k, "matmul: a");
+    assert_eq!(out.len(), m * b.n, "matmul: out");
+    assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul: bias");
+    let mr = b.shape.mr;
+    // Tiles are cut even (25 rows of 6 at most are 5 x 5, not 4 x 6 + 1): at 8 rows worth 80 -> 94 GFLOP/s on AVX2.
+    let tiles = m.div_ceil(mr);
+    let tiles_per_block = ROW_BLOCK / mr;
+    let blocks = tiles.div_ceil(tiles_per_block);
+    let columns = if blocks >= 4 { COLUMNS_MANY } else { COLUMNS_FEW };
+    let panels_per_chunk = (columns / b.shape.nr()).max(1);
+    let chunks = b.panels().div_ceil(panels_per_chunk);
+    let target = SendPtr::new(out);
+    pool.run(blocks * chunks, &|task| {
+        // Neighbouring tasks share the chunk of B: it is read from memory once, and from L3 by the second thread.
+        let (chunk, block) = (task / blocks, task % blocks);
+        let first_tile = block * tiles_per_block;
+        let last_tile = tiles.min(first_tile + tiles_per_block);
+        let (row, end) = (first_tile * m / tiles, last_tile * m / tiles);
+        let first_panel = chunk * panels_per_chunk;
+        Block {
+            a: &a[row * b.k..end * b.k],
+            rows: end - row,
+            tiles: last_tile - first_tile,
+            b,
+            panels: first_panel..b.panels().min(first_panel + panels_per_chunk),
+            bias,
+            accumulate,
+            // SAFETY: in range; tasks own disjoint rows x columns of `out`.
+            out: unsafe { target.at(row * b.n) },
+        }
+        .run(isa);
+    });
+}
+
+/// As [`matmul`] in blocks of [`ROW_BLOCK`] rows: each finished block [rows, n], bias added, goes to `sink(first row, block)` while
+/// it is in the cache, and is not stored elsewhere. `sink` may change it in place.
+///
+/// # Panics
+/// When a length does not fit the shapes.
+pub fn matmul_row_blocks(
+    isa: Isa,
+    pool: &Pool,
+    a: &[f32],
+    m: usize,
+    b: &PackedB,
+    bias: Option<&[f32]>,
+    sink: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
+    assert_eq!(a.len(), m * b.k, "matmul_row_blocks: a");
+    assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul_row_blocks: bias");
+    let blocks = m.div_ceil(ROW_BLOCK);
+    pool.run(blocks, &|index| {
+        let row = index * ROW_BLOCK;
+        let rows = ROW_BLOCK.min(m - row);
+        with_scratch(rows * b.n, |scratch| {
+            Block {
+                a: &a[row * b.k..][..rows * b.k],
+                rows,
+                tiles: rows.div_ceil(b.shape.mr),
+                b,
+                panels: 0..b.panels(),
+                bias,
+                accumulate: Accumulate::Overwrite,
+                out: scratch.as_mut_ptr(),
+            }
+            .run(isa);
+            sink(row, scratch);
+        });
+    });
+}
+
+/// A thread's scratch, kept between calls: a fresh block of this size costs page faults.
+fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local! {
+        static SCRATCH: std::cell::RefCell<AlignedBuf> = const { std::cell::RefCell::new(AlignedBuf::empty()) };
+    }
+    // Taken out, so that `work` may use the scratch in turn.
+    let mut buffer = SCRATCH.take();
+    if buffer.len() < len {
+        drop(std::mem::take(&mut buffer));
+        buffer = AlignedBuf::new_zeroed(len).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let result = work(&mut buffer[..len]);
+    SCRATCH.set(buffer);
+    result
+}

@@ -1,0 +1,221 @@
+//! Every instruction set against the naive twin.
+
+use super::reference::{close, numbers, product, transpose};
+use super::*;
+
+const SIZES: [usize; 16] = [1, 2, 3, 4, 5, 7, 8, 12, 13, 31, 33, 36, 47, 49, 76, 257];
+
+fn pools() -> [Pool; 2] {
+    [Pool::new(1), Pool::new(2)]
+}
+
+/// The product on both pools, which must agree in every bit.
+fn run(
+    isa: Isa,
+    pools: &[Pool; 2],
+    a: &[f32],
+    m: usize,
+    b: &PackedB,
+    bias: Option<&[f32]>,
+    mode: Accumulate,
+    out: &[f32],
+) -> Vec<f32> {
+    let [one, two] = [0, 1].map(|i| {
+        let mut out = out.to_vec();
+        matmul(isa, &pools[i], a, m, b, bias, mode, &mut out);
+        out
+    });
+    assert!(
+        one.iter().zip(&two).all(|(x, y)| x.to_bits() == y.to_bits()),
+        "threads change the result"
+    );
+    one
+}
+
+#[test]
+fn edge_sizes() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for (i, &m) in SIZES.iter().enumerate() {
+            for (j, &n) in SIZES.iter().enumerate() {
+                let k = SIZES[(i * 7 + j * 3) % SIZES.len()];
+                let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+                let expected = product(&a, &b, m, k, n);
+                let name = format!("{} {m}x{k}x{n}", isa.name());
+                let packed = PackedB::from_columns(isa, &pools[1], &b, k, n).unwrap();
+                let zeros = vec![0.0; m * n];
+                let plain = run(
+                    isa,
+                    &pools,
+                    &a,
+                    m,
+                    &packed,
+                    None,
+                    Accumulate::Overwrite,
+                    &vec![f32::NAN; m * n],
+                );
+                close(&plain, &expected, k, &name);
+                let rows = PackedB::from_rows(isa, &pools[0], &transpose(&b, k, n), n, k).unwrap();
+                assert_eq!(
+                    plain,
+                    run(isa, &pools, &a, m, &rows, None, Accumulate::Overwrite, &zeros),
+                    "{name}"
+                );
+
+                let old = numbers(m * n, 4);
+                let sum: Vec<f64> = (0..m * n)
+                    .map(|e| old[e] as f64 + 0.5 * expected[e] + bias[e % n] as f64)
+                    .collect();
+                let added = run(isa, &pools, &a, m, &packed, Some(&bias), Accumulate::Add(0.5), &old);
+                close(&added, &sum, k, &name);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_k_and_aliasing_strides() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for (m, k, n) in [
+            (1, 3072, 70),
+            (50, 3072, 100),
+            (13, 1024, 65),
+            (97, 769, 33),
+            (5, 1537, 300),
+        ] {
+            let (a, b, bias) = (numbers(m * k, 5), numbers(k * n, 6), numbers(n, 7));
+            let expected: Vec<f64> = product(&a, &b, m, k, n)
+                .iter()
+                .enumerate()
+                .map(|(e, x)| x + bias[e % n] as f64)
+                .collect();
+            let packed = PackedB::from_columns(isa, &pools[1], &b, k, n).unwrap();
+            let found = run(
+                isa,
+                &pools,
+                &a,
+                m,
+                &packed,
+                Some(&bias),
+                Accumulate::Overwrite,
+                &vec![0.0; m * n],
+            );
+            close(&found, &expected, k, &format!("{} {m}x{k}x{n}", isa.name()));
+        }
+    }
+}
+
+#[test]
+fn row_blocks_give_the_product() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for m in [1, 2, 8, 47, 48, 49, 97, 257] {
+            let (k, n) = (76, 131);
+            let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+            let expected: Vec<f64> = product(&a, &b, m, k, n)
+                .iter()
+                .enumerate()
+                .map(|(e, x)| x + bias[e % n] as f64)
+                .collect();
+            let packed = PackedB::from_columns(isa, &pools[0], &b, k, n).unwrap();
+            let results = [0, 1].map(|i| {
+                let found = std::sync::Mutex::new(vec![f32::NAN; m * n]);
+                matmul_row_blocks(isa, &pools[i], &a, m, &packed, Some(&bias), &|row, block| {
+                    assert_eq!((row % ROW_BLOCK, block.len()), (0, ROW_BLOCK.min(m - row) * n));
+                    found.lock().unwrap()[row * n..][..block.len()].copy_from_slice(block);
+                });
+                found.into_inner().unwrap()
+            });
+            assert_eq!(results[0], results[1]);
+            close(&results[0], &expected, k, &format!("{} rows {m}", isa.name()));
+        }
+    }
+}
+
+#[test]
+fn transposed_products() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for (p, q, t) in [
+            (1, 1, 1),
+            (3, 257, 40),
+            (257, 3, 40),
+            (8, 36, 801),
+            (36, 8, 801),
+            (16, 77, 5),
+            (77, 16, 5),
+            (76, 49, 33),
+            (49, 130, 900),
+            (12, 12, 12),
+            (2, 64, 1),
+            (64, 2, 1),
+            (33, 32, 0),
+            (24, 300, 100),
+            (300, 24, 100),
+            (25, 300, 100),
+        ] {
+            let (a, b) = (numbers(t * p, 1), numbers(t * q, 2));
+            let old = numbers(p * q, 3);
+            let expected = product(&transpose(&a, t, p), &b, p, t, q);
+            let name = format!("{} {p}x{q} of {t}", isa.name());
+            let [one, two] = [0, 1].map(|i| {
+                let mut out = vec![f32::NAN; p * q];
+                matmul_at_b(isa, &pools[i], &a, p, &b, q, t, Accumulate::Overwrite, &mut out).unwrap();
+                let mut sum = old.clone();
+                matmul_at_b(isa, &pools[i], &a, p, &b, q, t, Accumulate::Add(2.0), &mut sum).unwrap();
+                (out, sum)
+            });
+            assert_eq!(one, two, "{name}");
+            close(&one.0, &expected, t, &name);
+            let sum: Vec<f64> = expected.iter().zip(&old).map(|(x, &o)| o as f64 + 2.0 * x).collect();
+            close(&one.1, &sum, 4 * t, &name);
+        }
+    }
+}
+
+#[test]
+fn nan_propagates() {
+    let pool = Pool::new(1);
+    for isa in Isa::available() {
+        let (m, k, n) = (13, 9, 35);
+        for (in_a, in_b) in [(true, false), (false, true)] {
+            let (mut a, mut b) = (vec![0.0; m * k], vec![0.0; k * n]);
+            if in_a {
+                a[3 * k + 4] = f32::NAN;
+            }
+            if in_b {
+                b[4 * n + 34] = f32::NAN;
+            }
+            let packed = PackedB::from_columns(isa, &pool, &b, k, n).unwrap();
+            let mut out = vec![0.0; m * n];
+            matmul(isa, &pool, &a, m, &packed, None, Accumulate::Overwrite, &mut out);
+            for (e, x) in out.iter().enumerate() {
+                let expected = (in_a && e / n == 3) || (in_b && e % n == 34);
+                assert_eq!(x.is_nan(), expected, "{} element {e}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_errors() {
+    let pool = Pool::new(1);
+    let isa = Isa::choose(None).unwrap();
+    assert!(PackedB::from_rows(isa, &pool, &[0.0; 5], 2, 3).is_err());
+    assert!(PackedB::from_columns(isa, &pool, &[0.0; 5], 2, 3).is_err());
+    assert!(
+        matmul_at_b(
+            isa,
+            &pool,
+            &[0.0; 4],
+            2,
+            &[0.0; 4],
+            2,
+            2,
+            Accumulate::Overwrite,
+            &mut [0.0; 3]
+        )
+        .is_err()
+    );
+}

@@ -1,0 +1,178 @@
+//! Aligned f32 buffers, on huge pages when large.
+
+use crate::{Error, Result};
+use std::alloc::Layout;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// A cache line, and the widest vector.
+const ALIGN: usize = 64;
+/// A huge page of x86-64 and of aarch64 with 4 KB pages.
+const HUGE: usize = 2 << 20;
+
+/// An owned `[f32]` that starts on a cache line; from 2 MB on it starts on a huge page and asks the system for more of them
+/// (a packed weight then needs a few TLB entries instead of thousands: 84 -> 93 % of peak at 800 rows on Zen 3).
+pub struct AlignedBuf {
+    start: NonNull<f32>,
+    len: usize,
+}
+
+// SAFETY: it owns plain numbers.
+unsafe impl Send for AlignedBuf {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for AlignedBuf {}
+
+impl AlignedBuf {
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new_zeroed(len: usize) -> Result<AlignedBuf> {
+        let buffer = AlignedBuf::allocate(len)?;
+        // Zeroed after the advice, not by `alloc_zeroed`, so that the first touch of a page already gets a huge one.
+        // SAFETY: `allocate` made room for `len` values, and all-zero bytes are 0.0.
+        unsafe { buffer.start.as_ptr().write_bytes(0, len) };
+        Ok(buffer)
+    }
+
+    /// Room for `len` values, not yet initialised.
+    ///
+    /// # Safety
+    /// The caller writes every element (through [`AlignedBuf::as_mut_ptr`]) before anything reads it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub unsafe fn uninit(len: usize) -> Result<AlignedBuf> {
+        AlignedBuf::allocate(len)
+    }
+
+    /// A copy of `values`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn from_slice(values: &[f32]) -> Result<AlignedBuf> {
+        let buffer = AlignedBuf::allocate(values.len())?;
+        // SAFETY: a fresh allocation of the same length; every element is written.
+        unsafe {
+            buffer
+                .start
+                .as_ptr()
+                .copy_from_nonoverlapping(values.as_ptr(), values.len())
+        };
+        Ok(buffer)
+    }
+
+    /// No values; allocates nothing.
+    pub const fn empty() -> AlignedBuf {
+        AlignedBuf {
+            start: NonNull::dangling(),
+            len: 0,
+        }
+    }
+
+    /// For writing an [`AlignedBuf::uninit`] buffer without a reference to its unwritten elements.
+    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.start.as_ptr()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<f32>()
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<f32>())?.checked_next_multiple_of(ALIGN)?;
+        Layout::from_size_align(bytes, if bytes >= HUGE { HUGE } else { ALIGN }).ok()
+    }
+
+    fn allocate(len: usize) -> Result<AlignedBuf> {
+        if len == 0 {
+            return Ok(AlignedBuf::empty());
+        }
+        let out_of_memory = || Error::OutOfMemory {
+            bytes: len.saturating_mul(size_of::<f32>()),
+            what: "a buffer",
+        };
+        let layout = AlignedBuf::layout(len).ok_or_else(out_of_memory)?;
+        // SAFETY: the layout's size is not 0.
+        let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(out_of_memory)?;
+        #[cfg(target_os = "linux")]
+        if layout.size() >= HUGE {
+            // Advice: where it fails, the buffer just has small pages.
+            // SAFETY: whole pages of a block that is ours, and MADV_HUGEPAGE changes no contents.
+            unsafe { libc::madvise(start.as_ptr().cast(), layout.size() / 4096 * 4096, libc::MADV_HUGEPAGE) };
+        }
+        Ok(AlignedBuf {
+            start: start.cast(),
+            len,
+        })
+    }
+}
+
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        if self.len != 0
+            && let Some(layout) = AlignedBuf::layout(self.len)
+        {
+            // SAFETY: allocated by `allocate` with this same layout.
+            unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), layout) };
+        }
+    }
+}
+
+impl Deref for AlignedBuf {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `len` initialised values (`uninit`'s caller promised so), or a dangling aligned pointer and length 0.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl std::fmt::Debug for AlignedBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AlignedBuf({} values)", self.len)
+    }
+}
+
+impl Default for AlignedBuf {
+    fn default() -> AlignedBuf {
+        AlignedBuf::empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligned_zeroed_and_droppable() {
+        for len in [0, 1, 15, 16, 17, 100_000, 600_000] {
+            let mut buffer = AlignedBuf::new_zeroed(len).unwrap();
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|&x| x == 0.0));
+            if len > 0 {
+                assert_eq!(buffer.as_ptr() as usize % ALIGN, 0);
+                buffer[len - 1] = 3.0;
+                assert_eq!(AlignedBuf::from_slice(&buffer).unwrap()[len - 1], 3.0);
+            }
+        }
+    }
+
+    #[test]
+    fn an_impossible_size_is_an_error() {
+        assert!(matches!(
+            AlignedBuf::new_zeroed(usize::MAX / 2),
+            Err(Error::OutOfMemory { .. })
+        ));
+        assert!(matches!(
+            AlignedBuf::new_zeroed(1 << 60),
+            Err(Error::OutOfMemory { .. })
+        ));
+    }
+}
