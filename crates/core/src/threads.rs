@@ -195,8 +195,14 @@ mod workers {
 }
 
 /// A `*mut T` that tasks share; every task writes a part of its own.
-#[derive(Clone, Copy)]
 pub struct SendPtr<T>(*mut T);
+// By hand: the derived ones would ask `T` to be Copy.
+impl<T> Clone for SendPtr<T> {
+    fn clone(&self) -> SendPtr<T> {
+        *self
+    }
+}
+impl<T> Copy for SendPtr<T> {}
 // SAFETY: a bare address; whoever writes through it answers for disjointness.
 unsafe impl<T> Send for SendPtr<T> {}
 // SAFETY: as above.

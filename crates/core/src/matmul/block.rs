@@ -11,7 +11,7 @@ use std::ops::Range;
 const KC: usize = 768;
 
 /// `out[rows, n] (+)= a · b (+ bias)` for the columns of `panels`.
-pub(super) struct Block<'a> {
+pub(crate) struct Block<'a> {
     /// [rows, k]
     pub a: &'a [f32],
     pub rows: usize,

@@ -8,7 +8,7 @@ mod at_b;
 mod block;
 mod pack;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -19,7 +19,7 @@ pub use pack::PackedB;
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
-use block::Block;
+pub(crate) use block::Block;
 
 /// What becomes of the values that `out` holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub enum Accumulate {
 pub const ROW_BLOCK: usize = 48;
 
 /// Columns of a task (BLIS `NC`) for many rows, and for few, where columns alone make the tasks. Multiples of every `NR` but NEON's.
-const COLUMNS_MANY: usize = 256;
+pub(crate) const COLUMNS_MANY: usize = 256;
 const COLUMNS_FEW: usize = 64;
 
 /// out [m, n] = a [m, k] · B (+ bias [n]); a and out are row-major.
@@ -58,11 +58,11 @@ pub fn matmul(
     assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul: bias");
     let mr = b.shape.mr;
     // Tiles are cut even (25 rows of 6 at most are 5 x 5, not 4 x 6 + 1): at 8 rows worth 80 -> 94 GFLOP/s on AVX2.
-    let tiles = m.div_ceil(mr);
+    let tiles = b.tiles(m);
     let tiles_per_block = ROW_BLOCK / mr;
     let blocks = tiles.div_ceil(tiles_per_block);
     let columns = if blocks >= 4 { COLUMNS_MANY } else { COLUMNS_FEW };
-    let panels_per_chunk = (columns / b.shape.nr()).max(1);
+    let panels_per_chunk = b.panels_in(columns);
     let chunks = b.panels().div_ceil(panels_per_chunk);
     let target = SendPtr::new(out);
     pool.run(blocks * chunks, &|task| {
@@ -111,7 +111,7 @@ pub fn matmul_row_blocks(
             Block {
                 a: &a[row * b.k..][..rows * b.k],
                 rows,
-                tiles: rows.div_ceil(b.shape.mr),
+                tiles: b.tiles(rows),
                 b,
                 panels: 0..b.panels(),
                 bias,
@@ -125,7 +125,7 @@ pub fn matmul_row_blocks(
 }
 
 /// A thread's scratch, kept between calls: a fresh block of this size costs page faults.
-fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static SCRATCH: std::cell::RefCell<AlignedBuf> = const { std::cell::RefCell::new(AlignedBuf::empty()) };
     }

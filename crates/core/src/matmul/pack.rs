@@ -93,7 +93,17 @@ impl PackedB {
         Ok(PackedB { k, n, shape, values })
     }
 
-    pub(super) fn panels(&self) -> usize {
+    /// Panels of `columns` columns, at least one.
+    pub(crate) fn panels_in(&self, columns: usize) -> usize {
+        (columns / self.shape.nr()).max(1)
+    }
+
+    /// Row tiles to cut `rows` rows into.
+    pub(crate) fn tiles(&self, rows: usize) -> usize {
+        rows.div_ceil(self.shape.mr)
+    }
+
+    pub(crate) fn panels(&self) -> usize {
         self.n.div_ceil(self.shape.nr())
     }
 

@@ -35,15 +35,19 @@ impl AlignedBuf {
         Ok(buffer)
     }
 
-    /// Room for `len` values, not yet initialised.
-    ///
-    /// # Safety
-    /// The caller writes every element (through [`AlignedBuf::as_mut_ptr`]) before anything reads it.
+    /// `len` values of no particular contents (NaN in debug builds), for whoever writes them all.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub unsafe fn uninit(len: usize) -> Result<AlignedBuf> {
-        AlignedBuf::allocate(len)
+    pub fn uninit(len: usize) -> Result<AlignedBuf> {
+        let mut buffer = AlignedBuf::allocate(len)?;
+        if cfg!(debug_assertions) {
+            // SAFETY: room for `len` values; all-one bytes are a NaN.
+            unsafe { buffer.as_mut_ptr().write_bytes(0xff, len) };
+        } else {
+            settle(buffer.as_mut_ptr(), len);
+        }
+        Ok(buffer)
     }
 
     /// A copy of `values`.
@@ -70,8 +74,7 @@ impl AlignedBuf {
         }
     }
 
-    /// For writing an [`AlignedBuf::uninit`] buffer without a reference to its unwritten elements.
-    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+    fn as_mut_ptr(&mut self) -> *mut f32 {
         self.start.as_ptr()
     }
 
@@ -105,6 +108,39 @@ impl AlignedBuf {
             start: start.cast(),
             len,
         })
+    }
+}
+
+/// Turns uninitialised memory into memory of arbitrary contents, so that a `&[f32]` of it is sound: the compiler has to assume that
+/// the (empty) assembly wrote it.
+#[inline]
+fn settle(start: *mut f32, len: usize) {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let _ = len;
+        // SAFETY: no instructions.
+        unsafe { std::arch::asm!("/* {0} */", in(reg) start, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: `start` has room for `len` values.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    unsafe {
+        start.write_bytes(0, len)
+    };
+}
+
+impl From<&[f32]> for AlignedBuf {
+    /// A copy; without memory for it this ends as a `Vec` would.
+    fn from(values: &[f32]) -> AlignedBuf {
+        match AlignedBuf::from_slice(values) {
+            Ok(buffer) => buffer,
+            Err(_) => std::alloc::handle_alloc_error(Layout::for_value(values)),
+        }
+    }
+}
+
+impl From<Vec<f32>> for AlignedBuf {
+    fn from(values: Vec<f32>) -> AlignedBuf {
+        AlignedBuf::from(&values[..])
     }
 }
 

@@ -1,0 +1,239 @@
+//! MLP activations that keep only their non-zeros, and the products that read nothing else.
+//!
+//! [`zero_skip`] is `o · N`, [`sampled`] is `(dy · Nᵀ)` where `o` is not zero, [`sparse_at_b`] is `oᵀ · x`. Blocks denser than the
+//! crossover go through the dense kernels instead: the choice follows each block's own measured density.
+
+mod at_b;
+mod compact;
+mod neurons;
+#[cfg(test)]
+mod reference;
+mod sampled;
+#[cfg(test)]
+mod tests;
+mod zero_skip;
+
+pub use at_b::sparse_at_b;
+pub use compact::compact_block;
+pub use neurons::PackedNeurons;
+pub use sampled::sampled;
+pub use zero_skip::zero_skip;
+
+use crate::Result;
+use crate::matmul::ROW_BLOCK;
+use crate::memory::AlignedBuf;
+use crate::simd::Isa;
+use crate::threads::{Pool, SendPtr};
+
+/// Density above which a block stays dense.
+pub const CROSSOVER: f32 = 0.36;
+
+/// MLP activations o [rows, cols], cut in blocks of [`ROW_BLOCK`] rows; each block dense or compact by its own measured density.
+#[derive(Debug)]
+pub struct Activations {
+    pub rows: usize,
+    /// At most 65,535.
+    pub cols: usize,
+    pub blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+pub enum Block {
+    /// [rows in block, cols]
+    Dense { values: AlignedBuf },
+    /// Row r holds entries `row_starts[r]..row_starts[r + 1]`; its indices rise.
+    Compact {
+        row_starts: Vec<u32>,
+        indices: Vec<u16>,
+        values: Vec<f32>,
+    },
+}
+
+/// One row of [`Activations`].
+#[derive(Clone, Copy, Debug)]
+pub enum RowRef<'a> {
+    Dense(&'a [f32]),
+    Compact { indices: &'a [u16], values: &'a [f32] },
+}
+
+impl Activations {
+    /// Cuts `o` [rows, cols] in blocks; `crossover` is the density above which one stays dense (see [`CROSSOVER`]).
+    ///
+    /// # Errors
+    /// No memory.
+    ///
+    /// # Panics
+    /// When `o` is not [rows, cols] or `cols` is over 65,535.
+    pub fn from_dense(
+        isa: Isa,
+        pool: &Pool,
+        o: &[f32],
+        rows: usize,
+        cols: usize,
+        crossover: f32,
+    ) -> Result<Activations> {
+        assert_eq!(o.len(), rows * cols, "Activations::from_dense: o");
+        assert!(cols <= u16::MAX as usize, "Activations::from_dense: cols");
+        let blocks = collect_blocks(pool, rows.div_ceil(ROW_BLOCK), &|index| {
+            let first = index * ROW_BLOCK;
+            let part = &o[first * cols..(first + ROW_BLOCK).min(rows) * cols];
+            compact_block(isa, part, cols, crossover)
+        });
+        Ok(Activations { rows, cols, blocks })
+    }
+
+    /// [rows, cols] with the zeros back in place.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn to_dense(&self, pool: &Pool) -> Result<AlignedBuf> {
+        self.check();
+        let mut out = AlignedBuf::new_zeroed(self.rows * self.cols)?;
+        let target = SendPtr::new(&mut out);
+        pool.run(self.blocks.len(), &|index| {
+            let rows = self.rows_in(index);
+            // SAFETY: blocks are disjoint ranges of rows that together make up the buffer.
+            let part = unsafe { target.slice(index * ROW_BLOCK * self.cols, rows * self.cols) };
+            match &self.blocks[index] {
+                Block::Dense { values } => part.copy_from_slice(values),
+                block => {
+                    for (row, part) in part.chunks_exact_mut(self.cols.max(1)).enumerate() {
+                        if let RowRef::Compact { indices, values } = block.row(row, self.cols) {
+                            indices
+                                .iter()
+                                .zip(values)
+                                .for_each(|(&index, &value)| part[index as usize] = value);
+                        }
+                    }
+                }
+            }
+        });
+        Ok(out)
+    }
+
+    /// Exact number of non-zeros (as stored: a compact gradient may store a zero).
+    pub fn nonzeros(&self) -> usize {
+        let count = |block: &Block| match block {
+            Block::Dense { values } => values.iter().filter(|&&x| x != 0.0).count(),
+            Block::Compact { values, .. } => values.len(),
+        };
+        self.blocks.iter().map(count).sum()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let bytes = |block: &Block| match block {
+            Block::Dense { values } => values.bytes(),
+            Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } => 4 * row_starts.len() + 2 * indices.len() + 4 * values.len(),
+        };
+        self.blocks.iter().map(bytes).sum()
+    }
+
+    /// Rows of block `index`.
+    pub fn rows_in(&self, index: usize) -> usize {
+        ROW_BLOCK.min(self.rows - index * ROW_BLOCK)
+    }
+
+    /// Calls `visit(row, its values)` for every row, in order.
+    pub fn for_each_row(&self, mut visit: impl FnMut(usize, RowRef<'_>)) {
+        for (index, block) in self.blocks.iter().enumerate() {
+            for row in 0..self.rows_in(index) {
+                visit(index * ROW_BLOCK + row, block.row(row, self.cols));
+            }
+        }
+    }
+
+    /// Calls `change(row, indices (None: every column), values)` for every row, on all threads.
+    pub fn par_rows_mut(&mut self, pool: &Pool, change: &(dyn Fn(usize, Option<&[u16]>, &mut [f32]) + Sync)) {
+        let (rows, cols) = (self.rows, self.cols);
+        let blocks = SendPtr::new(&mut self.blocks);
+        pool.run(rows.div_ceil(ROW_BLOCK), &|index| {
+            // SAFETY: each task changes the block of its own index (`rows` gave the number of blocks, see `check`).
+            let block = unsafe { &mut blocks.slice(index, 1)[0] };
+            for row in 0..ROW_BLOCK.min(rows - index * ROW_BLOCK) {
+                match block {
+                    Block::Dense { values } => {
+                        change(index * ROW_BLOCK + row, None, &mut values[row * cols..][..cols]);
+                    }
+                    Block::Compact {
+                        row_starts,
+                        indices,
+                        values,
+                    } => {
+                        let range = row_starts[row] as usize..row_starts[row + 1] as usize;
+                        change(
+                            index * ROW_BLOCK + row,
+                            Some(&indices[range.clone()]),
+                            &mut values[range],
+                        );
+                    }
+                }
+            }
+        });
+    }
+
+    /// The kernels index by what the blocks hold without further checks; the fields are public, so this comes first. Its cost is
+    /// one pass over the indices.
+    ///
+    /// # Panics
+    /// When a block does not fit the shape.
+    fn check(&self) {
+        assert_eq!(self.blocks.len(), self.rows.div_ceil(ROW_BLOCK), "Activations: blocks");
+        for (index, block) in self.blocks.iter().enumerate() {
+            let rows = self.rows_in(index);
+            match block {
+                Block::Dense { values } => assert_eq!(values.len(), rows * self.cols, "Activations: a dense block"),
+                Block::Compact {
+                    row_starts,
+                    indices,
+                    values,
+                } => {
+                    assert_eq!(row_starts.len(), rows + 1, "Activations: row starts");
+                    assert!(row_starts[0] == 0 && row_starts.is_sorted(), "Activations: row starts");
+                    assert_eq!(row_starts[rows] as usize, indices.len(), "Activations: indices");
+                    assert_eq!(indices.len(), values.len(), "Activations: values");
+                    let last = indices.iter().fold(0, |last, &index| last.max(index));
+                    assert!(
+                        indices.is_empty() || (last as usize) < self.cols,
+                        "Activations: an index"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Block {
+    /// Row `row` of the block; `cols` is the width of its activations.
+    pub fn row(&self, row: usize, cols: usize) -> RowRef<'_> {
+        match self {
+            Block::Dense { values } => RowRef::Dense(&values[row * cols..][..cols]),
+            Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } => {
+                let range = row_starts[row] as usize..row_starts[row + 1] as usize;
+                RowRef::Compact {
+                    indices: &indices[range.clone()],
+                    values: &values[range],
+                }
+            }
+        }
+    }
+}
+
+/// `make(i)` for every i in `0..count` on all threads, in order of i.
+fn collect_blocks(pool: &Pool, count: usize, make: &(dyn Fn(usize) -> Block + Sync)) -> Vec<Block> {
+    let mut slots: Vec<Option<Block>> = (0..count).map(|_| None).collect();
+    let target = SendPtr::new(&mut slots);
+    pool.run(count, &|index| {
+        let block = make(index);
+        // SAFETY: each task writes the slot of its own index.
+        unsafe { *target.at(index) = Some(block) };
+    });
+    slots.into_iter().flatten().collect()
+}

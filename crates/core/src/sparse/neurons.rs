@@ -1,0 +1,151 @@
+//! Weights neuron-major in tiles `[d / TILE][neurons][TILE]`: what one non-zero activation reads is contiguous, and a tile of all
+//! neurons stays in L2 while a chunk of tokens passes over it.
+
+use crate::memory::AlignedBuf;
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::threads::{Pool, SendPtr};
+use crate::{Error, Result};
+
+/// The weight of a sparse product: `neurons` vectors of `d` values.
+#[derive(Debug)]
+pub struct PackedNeurons {
+    pub neurons: usize,
+    pub d: usize,
+    /// f32 of a neuron in one tile.
+    pub(super) tile: usize,
+    pub(super) values: AlignedBuf,
+}
+
+/// Vectors in a tile. A non-zero then costs one broadcast and `TILE_VECTORS` multiply-adds; with two sets of accumulators they fill
+/// half the registers of each instruction set.
+pub(super) const fn tile_vectors<S: Simd>() -> usize {
+    match S::LANES {
+        16 => 4,
+        8 => 4,
+        4 if cfg!(target_arch = "aarch64") => 8,
+        4 => 4,
+        _ => 8,
+    }
+}
+
+impl PackedNeurons {
+    /// From row-major [neurons, d]: the [out, in] weight of an up-projection.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_neuron_rows(isa: Isa, pool: &Pool, w: &[f32], neurons: usize, d: usize) -> Result<PackedNeurons> {
+        PackedNeurons::build(
+            isa,
+            pool,
+            w,
+            neurons,
+            d,
+            "PackedNeurons::from_neuron_rows",
+            |part, first, width, tile| {
+                for (neuron, target) in part.chunks_exact_mut(tile).enumerate() {
+                    target[..width].copy_from_slice(&w[neuron * d + first..][..width]);
+                }
+            },
+        )
+    }
+
+    /// From row-major [d, neurons]: the [out, in] weight of a down-projection.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_neuron_columns(isa: Isa, pool: &Pool, w: &[f32], d: usize, neurons: usize) -> Result<PackedNeurons> {
+        PackedNeurons::build(
+            isa,
+            pool,
+            w,
+            neurons,
+            d,
+            "PackedNeurons::from_neuron_columns",
+            |part, first, width, tile| {
+                // 16 neurons at a time: a cache line of every row of `w`.
+                for (strip, target) in part.chunks_mut(16 * tile).enumerate() {
+                    for column in 0..width {
+                        let row = &w[(first + column) * neurons + strip * 16..];
+                        for (neuron, target) in target.chunks_exact_mut(tile).enumerate() {
+                            target[column] = row[neuron];
+                        }
+                    }
+                }
+            },
+        )
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.values.bytes()
+    }
+
+    pub(super) fn tiles(&self) -> usize {
+        self.d.div_ceil(self.tile)
+    }
+
+    /// f32 from one tile to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.neurons * self.tile
+    }
+
+    /// `fill(tile's values, first of its dimensions, how many, TILE)`; padding is zero already.
+    fn build(
+        isa: Isa,
+        pool: &Pool,
+        w: &[f32],
+        neurons: usize,
+        d: usize,
+        op: &'static str,
+        fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
+    ) -> Result<PackedNeurons> {
+        if neurons.checked_mul(d) != Some(w.len()) {
+            let (found, expected) = (format!("{} values", w.len()), format!("{neurons} neurons of {d}"));
+            return Err(Error::Shape {
+                op,
+                what: "the weight",
+                found,
+                expected,
+            });
+        }
+        let tile = dispatch(isa, TileWidth);
+        let tiles = d.div_ceil(tile);
+        let mut values = AlignedBuf::new_zeroed(tiles * neurons * tile)?;
+        let target = SendPtr::new(&mut values);
+        if neurons > 0 {
+            pool.run(tiles, &|index| {
+                // SAFETY: tiles are disjoint ranges that together make up the buffer.
+                let part = unsafe { target.slice(index * neurons * tile, neurons * tile) };
+                fill(part, index * tile, tile.min(d - index * tile), tile);
+            });
+        }
+        Ok(PackedNeurons {
+            neurons,
+            d,
+            tile,
+            values,
+        })
+    }
+}
+
+struct TileWidth;
+
+impl Kernel for TileWidth {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        tile_vectors::<S>() * S::LANES
+    }
+}
+
+/// Asks for the cache lines of `len` f32 at `start`; any address is fine.
+#[inline(always)]
+pub(super) fn prefetch(start: *const f32, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..len.div_ceil(16) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of every x86-64, and a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 16).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, len);
+}

@@ -1,0 +1,218 @@
+//! (dy · Nᵀ) at the positions of a pattern: the gradient of activations, computed only where they are active.
+
+use super::neurons::tile_vectors;
+use super::{Activations, Block, PackedNeurons};
+use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK};
+use crate::memory::AlignedBuf;
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::threads::{Pool, SendPtr};
+use crate::{Error, Result};
+
+/// Blocks of rows that pass over one group of neurons while it is in L2.
+const CHUNK: usize = 8;
+
+/// f32 of a group of neurons: 512 KB, half of a 1 MB L2.
+const GROUP: usize = 131_072;
+
+/// g = dy [rows, d] · Nᵀ at the non-zeros of `pattern`; the result has the pattern's blocks. Dense blocks are the full product through
+/// `dense` (k = d, n = neurons).
+///
+/// # Errors
+/// Shapes that do not fit, or no memory.
+pub fn sampled(
+    isa: Isa,
+    pool: &Pool,
+    dy: &[f32],
+    pattern: &Activations,
+    w: &PackedNeurons,
+    dense: &PackedB,
+) -> Result<Activations> {
+    let (rows, cols) = (pattern.rows, pattern.cols);
+    if dy.len() != rows * w.d || cols != w.neurons || (dense.k, dense.n) != (w.d, w.neurons) {
+        return Err(Error::Shape {
+            op: "sampled",
+            what: "the weight",
+            found: format!(
+                "{} neurons of {} and a dense twin [{}, {}]",
+                w.neurons, w.d, dense.k, dense.n
+            ),
+            expected: format!("{cols} neurons for {rows} rows of a gradient with {} values", dy.len()),
+        });
+    }
+    pattern.check();
+    let mut blocks = Vec::with_capacity(pattern.blocks.len());
+    for block in &pattern.blocks {
+        blocks.push(match block {
+            Block::Dense { values } => Block::Dense {
+                values: AlignedBuf::uninit(values.len())?,
+            },
+            Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } => Block::Compact {
+                row_starts: row_starts.clone(),
+                indices: indices.clone(),
+                values: vec![0.0; values.len()],
+            },
+        });
+    }
+    let targets: Vec<SendPtr<f32>> = blocks
+        .iter_mut()
+        .map(|block| match block {
+            Block::Dense { values } => SendPtr::new(values),
+            Block::Compact { values, .. } => SendPtr::new(values),
+        })
+        .collect();
+    let dense_blocks: Vec<usize> = (0..pattern.blocks.len())
+        .filter(|&index| matches!(pattern.blocks[index], Block::Dense { .. }))
+        .collect();
+    let chunks = if dense_blocks.len() == blocks.len() {
+        0
+    } else {
+        blocks.len().div_ceil(CHUNK)
+    };
+    let group = (GROUP / w.d.max(1)).max(16);
+    let groups = cols.div_ceil(group);
+    let panels = dense.panels_in(COLUMNS_MANY);
+    let column_chunks = dense.panels().div_ceil(panels);
+    pool.run(chunks * groups + dense_blocks.len() * column_chunks, &|task| {
+        let Some(task) = task.checked_sub(chunks * groups) else {
+            let first = task / groups * CHUNK;
+            let neuron = task % groups * group;
+            return dispatch(
+                isa,
+                Group {
+                    dy,
+                    pattern,
+                    blocks: first..pattern.blocks.len().min(first + CHUNK),
+                    w,
+                    neurons: neuron..cols.min(neuron + group),
+                    targets: &targets,
+                },
+            );
+        };
+        let (chunk, index) = (task / dense_blocks.len(), dense_blocks[task % dense_blocks.len()]);
+        let rows = pattern.rows_in(index);
+        matmul::Block {
+            a: &dy[index * ROW_BLOCK * w.d..][..rows * w.d],
+            rows,
+            tiles: dense.tiles(rows),
+            b: dense,
+            panels: chunk * panels..dense.panels().min((chunk + 1) * panels),
+            bias: None,
+            accumulate: Accumulate::Overwrite,
+            // SAFETY: in range; tasks own disjoint columns of the block.
+            out: unsafe { targets[index].at(0) },
+        }
+        .run(isa);
+    });
+    Ok(Activations { rows, cols, blocks })
+}
+
+/// The compact blocks of a chunk at the neurons of a group.
+struct Group<'a> {
+    dy: &'a [f32],
+    pattern: &'a Activations,
+    blocks: std::ops::Range<usize>,
+    w: &'a PackedNeurons,
+    neurons: std::ops::Range<usize>,
+    targets: &'a [SendPtr<f32>],
+}
+
+impl Kernel for Group<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match const { tile_vectors::<S>() } {
+            2 => self.rows::<S, 2>(s),
+            4 => self.rows::<S, 4>(s),
+            _ => self.rows::<S, 8>(s),
+        }
+    }
+}
+
+impl Group<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const NV: usize>(&self, s: S) {
+        for index in self.blocks.clone() {
+            let Block::Compact {
+                row_starts, indices, ..
+            } = &self.pattern.blocks[index]
+            else {
+                continue;
+            };
+            for row in 0..self.pattern.rows_in(index) {
+                let start = row_starts[row] as usize;
+                let all = &indices[start..row_starts[row + 1] as usize];
+                // Indices rise within a row.
+                let low = all.partition_point(|&i| (i as usize) < self.neurons.start);
+                let high = low + all[low..].partition_point(|&i| (i as usize) < self.neurons.end);
+                let dy = &self.dy[(index * ROW_BLOCK + row) * self.w.d..][..self.w.d];
+                let mut i = low;
+                // SAFETY: `Activations::check` saw that the indices are in range; positions of a group in a row are written by
+                // this task alone.
+                unsafe {
+                    let target = self.targets[index].at(start);
+                    while i < high {
+                        i += match high - i {
+                            1 => dots::<S, NV, 1>(s, self.w, dy, &all[i..], target.add(i)),
+                            2 => dots::<S, NV, 2>(s, self.w, dy, &all[i..], target.add(i)),
+                            3 => dots::<S, NV, 3>(s, self.w, dy, &all[i..], target.add(i)),
+                            _ => dots::<S, NV, 4>(s, self.w, dy, &all[i..], target.add(i)),
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `N` dot products of `dy` with neurons, which share its loads; two accumulators each. Returns N.
+///
+/// # Safety
+/// `indices` has N entries below the number of neurons, `dy` has `d` values, `out` room for N.
+#[inline(always)]
+unsafe fn dots<S: Simd, const NV: usize, const N: usize>(
+    s: S,
+    w: &PackedNeurons,
+    dy: &[f32],
+    indices: &[u16],
+    out: *mut f32,
+) -> usize {
+    let width = NV * S::LANES;
+    let stride = w.stride();
+    let mut sums = [[s.zero(); 2]; N];
+    // SAFETY: the caller's promise; every tile of a neuron is `width` long, and `dy` is read below `d` only.
+    unsafe {
+        let mut rows = [w.values.as_ptr(); N];
+        for (j, row) in rows.iter_mut().enumerate() {
+            *row = row.add(indices[j] as usize * width);
+        }
+        let mut first = 0;
+        while first + width <= w.d {
+            for v in 0..NV {
+                let x = s.load(dy.as_ptr().add(first + v * S::LANES));
+                for j in 0..N {
+                    sums[j][v % 2] = s.mul_add(x, s.load(rows[j].add(v * S::LANES)), sums[j][v % 2]);
+                }
+            }
+            for row in &mut rows {
+                *row = row.wrapping_add(stride);
+            }
+            first += width;
+        }
+        let mut v = 0;
+        while first + v < w.d {
+            let x = s.load_partial(dy.as_ptr().add(first + v), S::LANES.min(w.d - first - v));
+            for j in 0..N {
+                sums[j][0] = s.mul_add(x, s.load(rows[j].add(v)), sums[j][0]);
+            }
+            v += S::LANES;
+        }
+        for (j, [a, b]) in sums.into_iter().enumerate() {
+            *out.add(j) = s.reduce_add(s.add(a, b));
+        }
+    }
+    N
+}

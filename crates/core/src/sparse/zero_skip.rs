@@ -1,0 +1,224 @@
+//! o · N, reading only the neurons that fired.
+
+use super::neurons::{prefetch, tile_vectors};
+use super::{Activations, Block, PackedNeurons};
+use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK};
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::threads::{Pool, SendPtr};
+
+/// Blocks of rows that pass over one tile of the weight while it is in L2: 384 tokens.
+const CHUNK: usize = 8;
+
+/// Non-zeros ahead of the one in use whose weights are asked for: their addresses are data, which no prefetcher guesses.
+const AHEAD: usize = 16;
+
+/// out [rows, d] (+)= o · N (+ bias). Compact blocks skip the zeros; dense blocks go through `dense` (k = neurons, n = d).
+///
+/// # Panics
+/// When the shapes do not fit.
+#[allow(clippy::too_many_arguments)]
+pub fn zero_skip(
+    isa: Isa,
+    pool: &Pool,
+    o: &Activations,
+    w: &PackedNeurons,
+    dense: &PackedB,
+    bias: Option<&[f32]>,
+    accumulate: Accumulate,
+    out: &mut [f32],
+) {
+    assert_eq!(
+        (o.cols, dense.k, dense.n),
+        (w.neurons, w.neurons, w.d),
+        "zero_skip: shapes"
+    );
+    assert_eq!(out.len(), o.rows * w.d, "zero_skip: out");
+    assert!(bias.is_none_or(|bias| bias.len() == w.d), "zero_skip: bias");
+    o.check();
+    let dense_blocks: Vec<usize> = (0..o.blocks.len())
+        .filter(|&index| matches!(o.blocks[index], Block::Dense { .. }))
+        .collect();
+    let chunks = if dense_blocks.len() == o.blocks.len() {
+        0
+    } else {
+        o.blocks.len().div_ceil(CHUNK)
+    };
+    let tiles = w.tiles();
+    let panels = dense.panels_in(COLUMNS_MANY);
+    let column_chunks = dense.panels().div_ceil(panels);
+    let target = SendPtr::new(out);
+    pool.run(chunks * tiles + dense_blocks.len() * column_chunks, &|task| {
+        let Some(task) = task.checked_sub(chunks * tiles) else {
+            let first = task / tiles * CHUNK;
+            let last = o.blocks.len().min(first + CHUNK);
+            return dispatch(
+                isa,
+                Tile {
+                    o,
+                    blocks: first..last,
+                    w,
+                    tile: task % tiles,
+                    bias,
+                    accumulate,
+                    out: target,
+                },
+            );
+        };
+        let (chunk, index) = (task / dense_blocks.len(), dense_blocks[task % dense_blocks.len()]);
+        let Block::Dense { values } = &o.blocks[index] else {
+            return;
+        };
+        let rows = o.rows_in(index);
+        matmul::Block {
+            a: values,
+            rows,
+            tiles: dense.tiles(rows),
+            b: dense,
+            panels: chunk * panels..dense.panels().min((chunk + 1) * panels),
+            bias,
+            accumulate,
+            // SAFETY: in range; tasks own disjoint rows x columns of `out`.
+            out: unsafe { target.at(index * ROW_BLOCK * w.d) },
+        }
+        .run(isa);
+    });
+}
+
+/// One tile of columns for the compact blocks of a chunk.
+struct Tile<'a> {
+    o: &'a Activations,
+    blocks: std::ops::Range<usize>,
+    w: &'a PackedNeurons,
+    tile: usize,
+    bias: Option<&'a [f32]>,
+    accumulate: Accumulate,
+    out: SendPtr<f32>,
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match const { tile_vectors::<S>() } {
+            2 => self.rows::<S, 2>(s),
+            4 => self.rows::<S, 4>(s),
+            _ => self.rows::<S, 8>(s),
+        }
+    }
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const NV: usize>(&self, s: S) {
+        let width = NV * S::LANES;
+        let first = self.tile * width;
+        let valid = width.min(self.w.d - first);
+        let weights = self.w.values[self.tile * self.w.stride()..][..self.w.stride()].as_ptr();
+        for index in self.blocks.clone() {
+            let Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } = &self.o.blocks[index]
+            else {
+                continue;
+            };
+            for row in 0..self.o.rows_in(index) {
+                let range = row_starts[row] as usize..row_starts[row + 1] as usize;
+                // SAFETY: `Activations::check` saw that row starts and indices are in range; this task alone writes these
+                // columns of these rows.
+                unsafe {
+                    let sum = gather::<S, NV>(s, weights, indices, values, range);
+                    self.finish::<S, NV>(s, sum, (index * ROW_BLOCK + row) * self.w.d + first, first, valid);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `at` is the place of `valid` columns from `first` on in a row of `out` that is this task's.
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const NV: usize>(&self, s: S, sum: [S::F; NV], at: usize, first: usize, valid: usize) {
+        let (scale, add) = match self.accumulate {
+            Accumulate::Overwrite => (1.0, false),
+            Accumulate::Add(scale) => (scale, true),
+        };
+        for (v, sum) in sum.into_iter().enumerate() {
+            let column = v * S::LANES;
+            if column >= valid {
+                break;
+            }
+            let lanes = S::LANES.min(valid - column);
+            // SAFETY: `lanes` columns from `first + column` on are in range of bias and out.
+            unsafe {
+                let out = self.out.at(at + column);
+                let mut base = match self.bias {
+                    Some(bias) => s.load_partial(bias[first + column..].as_ptr(), lanes),
+                    None => s.zero(),
+                };
+                if add {
+                    base = s.add(base, s.load_partial(out, lanes));
+                }
+                let value = s.mul_add(sum, s.splat(scale), base);
+                if lanes == S::LANES {
+                    s.store(out, value)
+                } else {
+                    s.store_partial(out, value, lanes)
+                }
+            }
+        }
+    }
+}
+
+/// The sum of `values[i] * weights[indices[i]]` over `range`. Two sets of accumulators, for even and odd positions: a multiply-add
+/// waits 4 cycles for the one before it, and one set of 4 vectors has only 2 cycles of work.
+///
+/// # Safety
+/// `range` is in range of both slices, and every index below the number of rows at `weights`.
+#[inline(always)]
+unsafe fn gather<S: Simd, const NV: usize>(
+    s: S,
+    weights: *const f32,
+    indices: &[u16],
+    values: &[f32],
+    range: std::ops::Range<usize>,
+) -> [S::F; NV] {
+    let width = NV * S::LANES;
+    let mut even = [s.zero(); NV];
+    let mut odd = [s.zero(); NV];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let step = |i: usize, sum: &mut [S::F; NV]| {
+            let row = weights.add(*indices.get_unchecked(i) as usize * width);
+            let value = s.splat(*values.get_unchecked(i));
+            for (v, sum) in sum.iter_mut().enumerate() {
+                *sum = s.mul_add(value, s.load(row.add(v * S::LANES)), *sum);
+            }
+        };
+        let mut i = range.start;
+        // Looks past the end of the row into the next, whose turn comes.
+        while i + 2 <= range.end && i + AHEAD + 2 <= indices.len() {
+            for next in [i + AHEAD, i + AHEAD + 1] {
+                prefetch(
+                    weights.wrapping_add(*indices.get_unchecked(next) as usize * width),
+                    width,
+                );
+            }
+            step(i, &mut even);
+            step(i + 1, &mut odd);
+            i += 2;
+        }
+        while i + 2 <= range.end {
+            step(i, &mut even);
+            step(i + 1, &mut odd);
+            i += 2;
+        }
+        if i < range.end {
+            step(i, &mut even);
+        }
+    }
+    for v in 0..NV {
+        even[v] = s.add(even[v], odd[v]);
+    }
+    even
+}
