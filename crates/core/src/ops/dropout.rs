@@ -1,0 +1,147 @@
+//! Inverted dropout (Srivastava et al. 2014) whose mask is a function of the element's number.
+
+use super::{CHUNK, for_chunks};
+use crate::rng::Stream;
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::threads::{Pool, SendPtr};
+
+struct Dropout<'a, const RESIDUAL: bool> {
+    x: &'a [f32],
+    residual: &'a [f32],
+    p: f32,
+    stream: Stream,
+    start: u32,
+    out: &'a mut [f32],
+}
+
+impl<const RESIDUAL: bool> Kernel for Dropout<'_, RESIDUAL> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let len = self.out.len();
+        let p = s.splat(self.p);
+        let scale = s.splat(1.0 / (1.0 - self.p));
+        let mut i = 0;
+        while i < len {
+            let n = S::LANES.min(len - i);
+            let dropped = s.lt(self.stream.uniform_simd(s, self.start.wrapping_add(i as u32)), p);
+            // SAFETY: x and out (and residual, if used) have `len` elements, n of them from i on.
+            unsafe {
+                let full = n == S::LANES;
+                let from = self.x.as_ptr().add(i);
+                let x = if full { s.load(from) } else { s.load_partial(from, n) };
+                let mut y = s.select(dropped, s.zero(), s.mul(x, scale));
+                if RESIDUAL {
+                    let from = self.residual.as_ptr().add(i);
+                    y = s.add(y, if full { s.load(from) } else { s.load_partial(from, n) });
+                }
+                let to = self.out.as_mut_ptr().add(i);
+                if full {
+                    s.store(to, y)
+                } else {
+                    s.store_partial(to, y, n)
+                }
+            }
+            i += n;
+        }
+    }
+}
+
+fn run<const RESIDUAL: bool>(
+    isa: Isa,
+    pool: &Pool,
+    x: &[f32],
+    residual: &[f32],
+    p: f32,
+    stream: Stream,
+    out: &mut [f32],
+) {
+    assert!(
+        x.len() == out.len() && (!RESIDUAL || residual.len() == out.len()),
+        "dropout: shapes"
+    );
+    let pointer = SendPtr::new(out);
+    for_chunks(pool, x.len(), CHUNK, |start, len| {
+        // SAFETY: chunks are inside `out` and disjoint.
+        let out = unsafe { pointer.slice(start, len) };
+        let x = &x[start..start + len];
+        let residual = if RESIDUAL { &residual[start..start + len] } else { &[] };
+        dispatch(
+            isa,
+            Dropout::<RESIDUAL> {
+                x,
+                residual,
+                p,
+                stream,
+                start: start as u32,
+                out,
+            },
+        );
+    });
+}
+
+/// `out[i] = 0` where `stream.uniform(i) < p`, else `x[i] / (1 - p)`; both `[n]`. The backward pass is the same function on dy.
+pub fn dropout(isa: Isa, pool: &Pool, x: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
+    run::<false>(isa, pool, x, &[], p, stream, out);
+}
+
+/// `out = residual + dropout(x)`; all `[n]`.
+pub fn dropout_add(isa: Isa, pool: &Pool, x: &[f32], residual: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
+    run::<true>(isa, pool, x, residual, p, stream, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn matches_naive() {
+        let stream = Stream { seed: 7, stream: 3 };
+        for len in [1, 19, 2 * CHUNK + 9] {
+            for p in [0.0f32, 0.1, 0.5, 1.0] {
+                let (x, residual) = (random(1, len), random(2, len));
+                let naive: Vec<f64> = (0..len)
+                    .map(|i| {
+                        if stream.uniform(i as u32) < p {
+                            0.0
+                        } else {
+                            x[i] as f64 / (1.0 - p as f64)
+                        }
+                    })
+                    .collect();
+                let added: Vec<f64> = naive.iter().zip(&residual).map(|(x, &r)| x + r as f64).collect();
+                for out in everywhere(|isa, pool| {
+                    let mut out = vec![9.0; len];
+                    dropout(isa, pool, &x, p, stream, &mut out);
+                    out
+                }) {
+                    close(&out, &naive, 1e-6);
+                }
+                for out in everywhere(|isa, pool| {
+                    let mut out = vec![9.0; len];
+                    dropout_add(isa, pool, &x, &residual, p, stream, &mut out);
+                    out
+                }) {
+                    close(&out, &added, 1e-6);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn drops_the_stated_share() {
+        let n = 100_000;
+        let mut out = vec![0.0; n];
+        dropout(
+            Isa::available()[0],
+            &Pool::new(1),
+            &vec![1.0; n],
+            0.1,
+            Stream { seed: 1, stream: 2 },
+            &mut out,
+        );
+        let share = out.iter().filter(|&&x| x == 0.0).count() as f64 / n as f64;
+        assert!((share - 0.1).abs() < 0.005, "{share}");
+    }
+}
