@@ -1,0 +1,70 @@
+import type { Backend } from '../backend/backend.js';
+import { Tensor } from '../tensor/tensor.js';
+
+/** Gradients by output (in) or input (out); 0 where there is none. */
+export type GradientHandles = readonly number[];
+
+/** One recorded operation. */
+export interface Node {
+  readonly name: string;
+  /** Grows with each operation: backward runs in falling order. */
+  readonly order: number;
+  readonly inputs: readonly (Tensor | undefined)[];
+  readonly backward: (grads: GradientHandles) => GradientHandles;
+  readonly outputs: number;
+}
+
+let nextOrder = 1;
+let recording = true;
+
+/** Runs `body` without recording operations: no gradients, less memory. */
+export function noGrad<T>(body: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return body();
+  } finally {
+    recording = before;
+  }
+}
+
+/** Whether the result of an operation on these inputs needs a gradient. */
+export function needsGrad(...inputs: (Tensor | undefined)[]): boolean {
+  return recording && inputs.some((input) => input?.requiresGrad);
+}
+
+/**
+ * Wraps the results of an operation, and records it where one of its inputs needs a gradient.
+ *
+ * @param backward receives a handle for each output and returns one for each input, 0 where none is needed.
+ */
+export function record(
+  name: string,
+  backend: Backend,
+  inputs: readonly (Tensor | undefined)[],
+  outputs: readonly (readonly [handle: number, shape: readonly number[]])[],
+  backward: (grads: GradientHandles) => GradientHandles,
+): Tensor[] {
+  const tensors = outputs.map(([handle, shape]) => new Tensor(backend, handle, shape));
+  if (needsGrad(...inputs)) {
+    const node: Node = { name, order: nextOrder++, inputs, backward, outputs: outputs.length };
+    tensors.forEach((tensor, index) => {
+      tensor.node = node;
+      tensor.outputIndex = index;
+      tensor.requiresGrad = true;
+    });
+  }
+  return tensors;
+}
+
+/** {@link record} for an operation with one result. */
+export function recordOne(
+  name: string,
+  backend: Backend,
+  inputs: readonly (Tensor | undefined)[],
+  handle: number,
+  shape: readonly number[],
+  backward: (grad: number) => GradientHandles,
+): Tensor {
+  return record(name, backend, inputs, [[handle, shape]], ([grad]) => backward(grad ?? 0))[0] as Tensor;
+}

@@ -1,0 +1,56 @@
+import { record } from '../autograd/node.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** MLP activations with the statistics that the density losses need. */
+export interface Activated {
+  /** o [tokens, dFf], kept in dense or compact blocks by their density. */
+  out: Tensor;
+  /** s = mean of o over the tokens [1, dFf] (eq. 3 of the paper). */
+  featureMap: Tensor;
+  /** Mean of o² / (o² + eps) over every element [1, 1]; 0 where eps is 0. */
+  elementMean: Tensor;
+}
+
+/** o = f(pre) with its statistics. `kind` as in `activationKind`; `eps` > 0 asks for the element-wise mean. */
+export function activate(pre: Tensor, kind: number, eps = 0): Activated {
+  const { backend } = pre;
+  const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(backend.activate(pre.handle, kind, eps));
+  return activated('activate', [pre], [out, map, mean], [pre.rows, pre.cols], (grad, mapGrad, elementGrad) => [
+    backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps),
+  ]);
+}
+
+/** The same fused with the up-projection x · Wᵀ + b: the pre-activation is never written for ReLU. */
+export function linearActivate(x: Tensor, weight: Tensor, bias: Tensor | undefined, kind: number, eps = 0): Activated {
+  const { backend } = x;
+  const results = backend.linearActivate(x.handle, weight.handle, bias?.handle ?? 0, kind, eps);
+  const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(results);
+  const backward = (grad: number, mapGrad: number, elementGrad: number): number[] => {
+    const dPre = backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps);
+    return [
+      x.requiresGrad ? backend.linearBackwardInput(dPre, weight.handle, 0) : 0,
+      weight.requiresGrad ? backend.linearBackwardWeight(dPre, x.handle, 1) : 0,
+      bias?.requiresGrad ? backend.sumRows(dPre) : 0,
+    ];
+  };
+  return activated('linearActivate', [x, weight, bias], [out, map, mean], [x.rows, weight.rows], backward);
+}
+
+function activated(
+  name: string,
+  inputs: readonly (Tensor | undefined)[],
+  [out, map, mean]: readonly [number, number, number],
+  [rows, cols]: readonly [number, number],
+  backward: (grad: number, mapGrad: number, elementGrad: number) => number[],
+): Activated {
+  const { backend } = inputs[0] as Tensor;
+  const outputs = [
+    [out, [rows, cols]],
+    [map, [1, cols]],
+    [mean, [1, 1]],
+  ] as const;
+  const tensors = record(name, backend, inputs, outputs, ([grad = 0, mapGrad = 0, meanGrad = 0]) =>
+    backward(grad, mapGrad, meanGrad ? (backend.readF32(meanGrad)[0] ?? 0) : 0),
+  );
+  return { out: tensors[0] as Tensor, featureMap: tensors[1] as Tensor, elementMean: tensors[2] as Tensor };
+}

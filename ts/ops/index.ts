@@ -1,0 +1,11 @@
+/** Every differentiable operation. A test asks a gradient check for each export. */
+export { activate, linearActivate } from './activate.js';
+export { attention } from './attention.js';
+export { densityValue } from './density-value.js';
+export { dropout, dropoutAdd } from './dropout.js';
+export { activation, add, mul, scale } from './elementwise.js';
+export { gatherRows } from './gather-rows.js';
+export { layerNorm } from './layer-norm.js';
+export { linear } from './linear.js';
+export { loraLinear } from './lora-linear.js';
+export { crossEntropy, meanSquaredError } from './task-losses.js';

@@ -1,0 +1,20 @@
+import { recordOne } from '../autograd/node.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** Mean cross-entropy over the labels that are not -100. logits [n, classes], labels [n] of integers. */
+export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
+  return withGradient('crossEntropy', logits, logits.backend.crossEntropy(logits.handle, labels.handle));
+}
+
+/** Mean squared error over all elements. */
+export function meanSquaredError(prediction: Tensor, target: Tensor): Tensor {
+  const results = prediction.backend.meanSquaredError(prediction.handle, target.handle);
+  return withGradient('meanSquaredError', prediction, results);
+}
+
+/** The core returns the loss and its gradient together. */
+function withGradient(name: string, x: Tensor, results: ArrayLike<number>): Tensor {
+  const { backend } = x;
+  const [loss = 0, dx = 0] = Array.from(results);
+  return recordOne(name, backend, [x], loss, [1, 1], (dLoss) => [backend.scale(dx, backend.readF32(dLoss)[0] ?? 0)]);
+}
