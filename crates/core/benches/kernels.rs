@@ -136,7 +136,7 @@ impl Bench {
                     let plain = &mut || matmul(isa, pool, &a, m, &packed, None, Accumulate::Overwrite, &mut out);
                     let blocks = &mut || {
                         matmul_row_blocks(isa, pool, &a, m, &packed, None, &|_, block| {
-                            drop(black_box(block.len()))
+                            black_box(block.len());
                         });
                     };
                     let speeds: Vec<f64> = best(&mut [plain, blocks])
