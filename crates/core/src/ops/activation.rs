@@ -33,6 +33,12 @@ impl ActivationKind {
         })
     }
 
+    /// From its position in this enum, the number that the bindings pass.
+    pub fn from_index(index: u32) -> Option<ActivationKind> {
+        use ActivationKind::{Gelu, GeluNew, Identity, Relu, Silu, Tanh};
+        [Relu, Gelu, GeluNew, Silu, Tanh, Identity].get(index as usize).copied()
+    }
+
     /// Whether outputs are exact zeros for half of the inputs.
     pub fn is_relu_family(self) -> bool {
         self == ActivationKind::Relu
@@ -114,7 +120,8 @@ impl Map<1> for Identity {
 impl Map<2> for Relu {
     #[inline(always)]
     fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
-        s.select(s.gt(x, s.zero()), dy, s.zero())
+        // Positive or NaN, as in torch.
+        s.select(s.ne_zero(s.max(s.zero(), x)), dy, s.zero())
     }
 }
 
@@ -209,6 +216,18 @@ pub fn forward_slice(isa: Isa, kind: ActivationKind, x: &mut [f32]) {
     }
 }
 
+/// `g *= f'(x)` on the calling thread; x is the input of the forward pass, both `[n]`.
+pub fn backward_slice(isa: Isa, kind: ActivationKind, x: &[f32], g: &mut [f32]) {
+    match kind {
+        ActivationKind::Relu => super::map_onto_slice(isa, Relu, x, g),
+        ActivationKind::Gelu => super::map_onto_slice(isa, Gelu, x, g),
+        ActivationKind::GeluNew => super::map_onto_slice(isa, GeluNew, x, g),
+        ActivationKind::Silu => super::map_onto_slice(isa, Silu, x, g),
+        ActivationKind::Tanh => super::map_onto_slice(isa, Tanh, x, g),
+        ActivationKind::Identity => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
@@ -274,6 +293,9 @@ mod tests {
                 for dx in everywhere(|isa, pool| {
                     let mut dx = vec![0.0; len];
                     backward(isa, pool, kind, &x, &dy, &mut dx);
+                    let mut g = dy.clone();
+                    backward_slice(isa, kind, &x, &mut g);
+                    assert_eq!(dx, g);
                     dx
                 }) {
                     close(&dx, &slope, 3e-6);
@@ -318,6 +340,13 @@ mod tests {
             Some(ActivationKind::GeluNew)
         );
         assert_eq!(ActivationKind::from_name("mish"), None);
+        for (index, kind) in ALL.into_iter().enumerate() {
+            assert_eq!(
+                (ActivationKind::from_index(index as u32), kind as usize),
+                (Some(kind), index)
+            );
+        }
+        assert_eq!(ActivationKind::from_index(6), None);
         assert!(ActivationKind::Relu.is_relu_family() && !ActivationKind::Gelu.is_relu_family());
     }
 }

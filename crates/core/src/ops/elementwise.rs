@@ -58,7 +58,7 @@ pub fn add(isa: Isa, pool: &Pool, a: &[f32], b: &[f32], out: &mut [f32]) {
 }
 
 /// `y += scale * x`; both `[n]`.
-pub fn add_in_place(isa: Isa, pool: &Pool, y: &mut [f32], scale: f32, x: &[f32]) {
+pub fn add_in_place(isa: Isa, pool: &Pool, y: &mut [f32], x: &[f32], scale: f32) {
     super::map_in_place(isa, pool, AddScaled(scale), y, x);
 }
 
@@ -202,7 +202,7 @@ mod tests {
                 (
                     Box::new(|i, p, o| {
                         o.copy_from_slice(&a);
-                        add_in_place(i, p, o, 3.0, &b);
+                        add_in_place(i, p, o, &b, 3.0);
                     }),
                     pairs().map(|(a, b)| a + 3.0 * b).collect(),
                 ),

@@ -147,6 +147,21 @@ pub(crate) fn map_slice2<M: Map<2>>(isa: Isa, map: M, y: &mut [f32], x: &[f32]) 
     );
 }
 
+/// `y[i] = map(x[i], y[i])` on the calling thread.
+pub(crate) fn map_onto_slice<M: Map<2>>(isa: Isa, map: M, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "elementwise operation on slices of different length");
+    let out = y.as_mut_ptr();
+    dispatch(
+        isa,
+        MapKernel {
+            map,
+            inputs: [x.as_ptr(), out.cast_const()],
+            out,
+            len: x.len(),
+        },
+    );
+}
+
 struct SumKernel<'a, M, const N: usize> {
     map: M,
     inputs: [&'a [f32]; N],

@@ -1,5 +1,8 @@
 //! Vector exp, tanh, erf and sigmoid. Error bounds are measured against f64 by the tests below, on every instruction set.
 
+// Coefficients are written as their sources print them.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use super::Simd;
 
 /// `Σ c[i] x^i`, coefficients from the highest power down (Horner).
