@@ -116,79 +116,121 @@ unsafe fn run_rows<S: Simd, const NV: usize>(s: S, tile: &Tile, rows: usize) {
     }
 }
 
+/// `body` with `i` = 0, 1, ... below `limit` (at most 12), written out. Loops would be left to the compiler's unrolling, which comes too
+/// late or not at all for some sizes of tile: the accumulators then live in memory, at 2 % of the speed.
+macro_rules! unrolled {
+    ($limit:expr, $i:ident, $body:expr) => {
+        unrolled!(@ $limit, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $limit:expr, $i:ident, $body:expr, $($n:literal)*) => {
+        {$(if $n < $limit {
+            let $i: usize = $n;
+            $body;
+        })*}
+    };
+}
+
 #[inline(always)]
 unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s: S, tile: &Tile) {
     let lanes = S::LANES;
     let mut acc = [[[s.zero(); NV]; MR]; SETS];
     // SAFETY: k indices stay below `k`, rows below MR, columns below NV * lanes: the extents the caller vouches for.
     unsafe {
-        let step = |acc: &mut [[S::F; NV]; MR], k: usize| {
-            let row = tile.b.add(k * tile.ldb);
-            let mut b = [s.zero(); NV];
-            for (v, b) in b.iter_mut().enumerate() {
-                *b = s.load(row.add(v * lanes));
-            }
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let a = s.splat(*tile.a.add(r * tile.lda + k));
-                for v in 0..NV {
-                    acc[v] = s.mul_add(a, b[v], acc[v]);
-                }
-            }
-        };
-        // One step of K a turn (for each set): 24 or 12 multiply-adds hide the loop's own instructions, and with more in the body the
-        // compiler gives up unrolling the loops over rows and vectors, which leaves the accumulators in memory.
+        // One step of K a turn (for each set): 24 or 12 multiply-adds hide the loop's own instructions.
         let mut k = 0;
         while k + SETS <= tile.k {
-            for (set, acc) in acc.iter_mut().enumerate() {
-                step(acc, k + set);
-            }
+            unrolled!(SETS, set, step::<S, MR, NV>(s, tile, k + set, &mut acc[set]));
             k += SETS;
         }
         while k < tile.k {
-            step(&mut acc[0], k);
+            step::<S, MR, NV>(s, tile, k, &mut acc[0]);
             k += 1;
         }
-        let (first, others) = acc.split_at_mut(1);
-        for other in others {
-            for r in 0..MR {
-                for v in 0..NV {
-                    first[0][r][v] = s.add(first[0][r][v], other[r][v]);
-                }
-            }
+        if SETS > 1 {
+            unrolled!(SETS - 1, set, {
+                unrolled!(
+                    MR,
+                    r,
+                    unrolled!(NV, v, acc[0][r][v] = s.add(acc[0][r][v], acc[set + 1][r][v]))
+                )
+            });
         }
-        finish(s, tile, &first[0]);
+        if tile.width == NV * lanes {
+            finish::<S, MR, NV>(s, tile, &acc[0]);
+        } else {
+            // The copy keeps the accumulators themselves out of memory: only it is indexed by a variable.
+            let mut copy = [[s.zero(); NV]; MR];
+            unrolled!(MR, r, unrolled!(NV, v, copy[r][v] = acc[0][r][v]));
+            finish_partial(s, tile, &copy);
+        }
     }
 }
 
+/// acc += column k of A x row k of B.
+#[inline(always)]
+unsafe fn step<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, k: usize, acc: &mut [[S::F; NV]; MR]) {
+    // SAFETY: as in `micro`.
+    unsafe {
+        let row = tile.b.add(k * tile.ldb);
+        let mut b = [s.zero(); NV];
+        unrolled!(NV, v, b[v] = s.load(row.add(v * S::LANES)));
+        unrolled!(MR, r, {
+            let a = s.splat(*tile.a.add(r * tile.lda + k));
+            unrolled!(NV, v, acc[r][v] = s.mul_add(a, b[v], acc[r][v]));
+        });
+    }
+}
+
+/// Stores a tile of whole vectors.
 #[inline(always)]
 unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, acc: &[[S::F; NV]; MR]) {
-    let lanes = S::LANES;
     let scale = s.splat(tile.scale);
-    // SAFETY: columns below `width` of MR rows are valid in `out`, and `width` values in `bias`.
+    let mut bias = [s.zero(); NV];
+    // SAFETY: NV vectors of MR rows are valid in `out`, and NV vectors in `bias`.
     unsafe {
-        for (v, column) in (0..NV).map(|v| (v, v * lanes)) {
-            if column >= tile.width {
-                break;
-            }
-            let valid = lanes.min(tile.width - column);
-            let whole = valid == lanes;
-            let bias = match tile.bias.is_null() {
-                true => s.zero(),
-                false => s.load_partial(tile.bias.add(column), valid),
-            };
-            for (r, acc) in acc.iter().enumerate() {
-                let out = tile.out.add(r * tile.ldo + column);
-                let mut base = bias;
+        if !tile.bias.is_null() {
+            unrolled!(NV, v, bias[v] = s.load(tile.bias.add(v * S::LANES)));
+        }
+        if tile.add {
+            unrolled!(MR, r, {
+                let out = tile.out.add(r * tile.ldo);
+                unrolled!(NV, v, {
+                    let at = out.add(v * S::LANES);
+                    s.store(at, s.mul_add(acc[r][v], scale, s.add(bias[v], s.load(at))));
+                });
+            });
+        } else {
+            unrolled!(MR, r, {
+                let out = tile.out.add(r * tile.ldo);
+                unrolled!(
+                    NV,
+                    v,
+                    s.store(out.add(v * S::LANES), s.mul_add(acc[r][v], scale, bias[v]))
+                );
+            });
+        }
+    }
+}
+
+/// Stores a tile whose last vector is cut by the edge of the matrix.
+#[inline(always)]
+unsafe fn finish_partial<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, acc: &[[S::F; NV]; MR]) {
+    let scale = s.splat(tile.scale);
+    for (r, acc) in acc.iter().enumerate() {
+        for (v, &sum) in acc.iter().enumerate() {
+            let column = v * S::LANES;
+            let valid = S::LANES.min(tile.width.saturating_sub(column));
+            // SAFETY: `valid` columns from `column` on are inside the tile's width (none: nothing is touched).
+            unsafe {
+                let out = tile.out.add(r * tile.ldo).wrapping_add(column);
+                let mut base = s.zero();
+                if !tile.bias.is_null() {
+                    base = s.load_partial(tile.bias.wrapping_add(column), valid);
+                }
                 if tile.add {
-                    let old = if whole { s.load(out) } else { s.load_partial(out, valid) };
-                    base = s.add(base, old);
+                    base = s.add(base, s.load_partial(out, valid));
                 }
-                let value = s.mul_add(acc[v], scale, base);
-                if whole {
-                    s.store(out, value)
-                } else {
-                    s.store_partial(out, value, valid)
-                }
+                s.store_partial(out, s.mul_add(sum, scale, base), valid);
             }
         }
     }
