@@ -28,6 +28,12 @@ export class Rng {
     return this.nextUint32() / 2 ** 32;
   }
 
+  /** The next of the standard normal distribution (Box and Muller 1958). */
+  nextNormal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.nextFloat()));
+    return radius * Math.cos(2 * Math.PI * this.nextFloat());
+  }
+
   /** The next whole number of 0 .. bound - 1, each as likely; 1 <= bound <= 2^32. */
   nextBelow(bound: number): number {
     // The part of the range that does not divide evenly is drawn again.

@@ -45,7 +45,7 @@ impl Engine {
     /// Sum over the neurons of a feature map: tanh(beta · s) or s² / (s² + eps).
     pub fn density_value(&mut self, map: u32, kind: u32, parameter: f64) -> Result<f64> {
         let loss = density_loss("densityValue", kind, parameter)?;
-        Ok(loss.value_sum(self.f32("densityValue", map)?))
+        Ok(loss.value_sum(self.isa, self.f32("densityValue", map)?))
     }
 
     /// scale · d(sum)/ds.
@@ -53,7 +53,7 @@ impl Engine {
         let loss = density_loss("densityGradient", kind, parameter)?;
         let (rows, cols) = self.shape(map)?;
         let mut gradient = AlignedBuf::uninit(rows * cols)?;
-        loss.gradient(self.f32("densityGradient", map)?, scale as f32, &mut gradient);
+        loss.gradient(self.isa, self.f32("densityGradient", map)?, scale as f32, &mut gradient);
         Ok(self.new_f32(rows, cols, gradient))
     }
 
@@ -87,11 +87,11 @@ impl Engine {
             }
         }
         let settings = AdamW {
-            lr: lr as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            eps: eps as f32,
-            weight_decay: weight_decay as f32,
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
             step,
             grad_scale: grad_scale as f32,
         };

@@ -94,7 +94,7 @@ impl Engine {
             self.f32(OP, v)?,
             &mut out,
             &mut lse,
-        );
+        )?;
         Ok(vec![self.new_f32(rows, width, out), self.new_f32(rows, heads as usize, lse)])
     }
 
@@ -140,7 +140,7 @@ impl Engine {
             &mut dq,
             &mut dk,
             &mut dv,
-        );
+        )?;
         Ok(vec![self.new_f32(rows, width, dq), self.new_f32(keys, width, dk), self.new_f32(keys, width, dv)])
     }
 

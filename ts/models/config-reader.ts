@@ -1,0 +1,54 @@
+import { DeftuneError } from '../error.js';
+import { showValue } from '../io/show-value.js';
+
+/** Reads fields of a config.json, with errors that name the file and the field. */
+export class ConfigReader {
+  constructor(
+    private readonly config: Readonly<Record<string, unknown>>,
+    private readonly name: string,
+  ) {}
+
+  /** A whole number in a range. */
+  integer(field: string, { min = 1, max = 1e7, fallback }: { min?: number; max?: number; fallback?: number } = {}): number {
+    const value = this.config[field] ?? fallback;
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+    return this.fail(field, value, `a whole number from ${min} to ${max}`);
+  }
+
+  /** A number in a range (bounds included). */
+  number(field: string, { min = -Infinity, max = Infinity, fallback }: { min?: number; max?: number; fallback?: number }): number {
+    const value = this.config[field] ?? fallback;
+    if (typeof value === 'number' && value >= min && value <= max) return value;
+    return this.fail(field, value, `a number from ${min} to ${max}`);
+  }
+
+  string(field: string, fallback?: string): string {
+    const value = this.config[field] ?? fallback;
+    if (typeof value === 'string') return value;
+    return this.fail(field, value, 'a string');
+  }
+
+  /** Error unless the field has this value or is absent. */
+  only(field: string, supported: unknown): void {
+    const value = this.config[field] ?? supported;
+    if (value !== supported) this.fail(field, value, `${showValue(supported)} (nothing else is supported yet)`);
+  }
+
+  /** Error unless `divisor` divides `value`. */
+  divides(divisorField: string, divisor: number, field: string, value: number): void {
+    if (value % divisor !== 0) this.fail(divisorField, divisor, `a divisor of ${field} (${value})`);
+  }
+
+  /** Label names from `id2label`, if it is there. */
+  labelNames(): string[] | undefined {
+    const map = this.config['id2label'];
+    if (map === undefined || map === null) return undefined;
+    if (typeof map !== 'object') return this.fail('id2label', map, 'an object of names by index');
+    const names = Object.entries(map as Record<string, unknown>).map(([, name]) => String(name));
+    return names;
+  }
+
+  private fail(field: string, value: unknown, expected: string): never {
+    throw new DeftuneError(`${this.name}: ${field} is ${showValue(value)}, expected ${expected}`);
+  }
+}

@@ -1,0 +1,117 @@
+import type { Backend } from '../backend/backend.js';
+import { Rng } from '../data/rng.js';
+import { DeftuneError } from '../error.js';
+import type { StoredTensor } from '../io/safetensors.js';
+import { Embedding } from '../nn/embedding.js';
+import { LayerNorm } from '../nn/layer-norm.js';
+import { Linear } from '../nn/linear.js';
+import { Parameter } from '../nn/parameter.js';
+
+/** Names and tensors of a checkpoint, wherever its files are. */
+export interface TensorSource {
+  /** Directory or address, for messages. */
+  readonly name: string;
+  names(): string[];
+  get(name: string): StoredTensor | undefined;
+}
+
+/** How a model family's checkpoint names may differ from its module paths. */
+export interface NameRules {
+  /** Prefix of the base model that a checkpoint may carry or lack, e.g. `bert.`. */
+  prefix: string;
+  /** Modules that a base checkpoint lacks and that are made anew, e.g. `classifier.`. */
+  heads: readonly string[];
+  /** Tensors of other heads and buffers, which are left unread. */
+  ignored: readonly RegExp[];
+}
+
+/**
+ * Builds parameters from a checkpoint and checks it whole: what is missing, has another shape, or is unexpected is collected and
+ * reported together by {@link WeightReader.finish}.
+ */
+export class WeightReader {
+  private readonly stored: Map<string, string>;
+  private readonly used = new Set<string>();
+  private readonly problems: string[] = [];
+  private readonly created: string[] = [];
+  private readonly rng: Rng;
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly source: TensorSource,
+    private readonly rules: NameRules,
+    private readonly initializerRange: number,
+    seed: number,
+  ) {
+    this.rng = new Rng(seed, 0x1217);
+    this.stored = new Map(source.names().map((name) => [canonical(name, rules), name]));
+  }
+
+  linear(path: string, outFeatures: number, inFeatures: number): Linear {
+    return new Linear(
+      this.parameter(`${path}.weight`, [outFeatures, inFeatures]),
+      this.parameter(`${path}.bias`, [outFeatures]),
+    );
+  }
+
+  layerNorm(path: string, width: number, eps: number): LayerNorm {
+    return new LayerNorm(this.parameter(`${path}.weight`, [width]), this.parameter(`${path}.bias`, [width]), eps);
+  }
+
+  embedding(path: string, count: number, width: number): Embedding {
+    return new Embedding(this.parameter(`${path}.weight`, [count, width]));
+  }
+
+  parameter(name: string, shape: readonly number[]): Parameter {
+    const storedName = this.stored.get(name);
+    const stored = storedName === undefined ? undefined : this.source.get(storedName);
+    if (!stored || storedName === undefined) {
+      if (!this.rules.heads.some((head) => name.startsWith(head))) this.problems.push(`${name} is missing`);
+      else this.created.push(name);
+      return this.initialized(name, shape);
+    }
+    this.used.add(name);
+    if (stored.shape.length !== shape.length || stored.shape.some((dim, axis) => dim !== shape[axis])) {
+      this.problems.push(`${storedName} has shape [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`);
+      return this.initialized(name, shape);
+    }
+    if (!['F32', 'F16', 'BF16'].includes(stored.dtype)) {
+      this.problems.push(`${storedName} is stored as ${stored.dtype}, expected F32, F16 or BF16`);
+      return this.initialized(name, shape);
+    }
+    const cols = shape.at(-1) ?? 1;
+    const rows = shape.slice(0, -1).reduce((product, dim) => product * dim, 1);
+    return new Parameter(this.backend, this.backend.uploadBytes(stored.data, stored.dtype, rows, cols), shape);
+  }
+
+  /** New weights as transformers makes them: normal with the config's range, biases zero. */
+  private initialized(name: string, shape: readonly number[]): Parameter {
+    const values = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
+    if (!name.endsWith('.bias')) for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
+    return Parameter.of(this.backend, values, shape);
+  }
+
+  /**
+   * @returns names of the parameters that were made anew (a new head).
+   * @throws DeftuneError listing everything missing, mis-shaped or unexpected.
+   */
+  finish(): string[] {
+    const unexpected = [...this.stored.keys()].filter(
+      (name) => !this.used.has(name) && !this.rules.ignored.some((rule) => rule.test(name)),
+    );
+    const problems = [...this.problems, ...unexpected.map((name) => `${name} is unexpected`)];
+    if (problems.length > 0) {
+      const shown = problems.slice(0, 12).join('; ');
+      const more = problems.length > 12 ? `; and ${problems.length - 12} more` : '';
+      throw new DeftuneError(`${this.source.name}: the checkpoint does not fit its config.json: ${shown}${more}`);
+    }
+    return this.created;
+  }
+}
+
+/** A stored name as the module path: with the base prefix, and with today's spelling of layer norms. */
+function canonical(name: string, { prefix, heads, ignored }: NameRules): string {
+  const modern = name.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
+  const isTop = modern.startsWith(prefix) || heads.some((head) => modern.startsWith(head));
+  return isTop || ignored.some((rule) => rule.test(modern)) ? modern : prefix + modern;
+}

@@ -1,0 +1,44 @@
+import type { Tensor } from '../tensor/tensor.js';
+
+/** What one MLP showed during a forward pass: the hook between its activation and its down-projection. */
+export interface MlpObservation {
+  /** Module path of the MLP's activation, e.g. `encoder.layer.0`. */
+  name: string;
+  /** Losses and densities of encoder and decoder are kept apart. */
+  side: 'encoder' | 'decoder';
+  /** o [tokens, dFf] */
+  out: Tensor;
+  /** s = mean of o over the tokens [1, dFf] */
+  featureMap: Tensor;
+  /** Mean of o² / (o² + eps) [1, 1]; 0 unless `elementEps` was set */
+  elementMean: Tensor;
+}
+
+/** State of one forward pass. */
+export class ForwardContext {
+  /** Every MLP of the pass, in order. */
+  readonly mlps: MlpObservation[] = [];
+  /** eps of the element-wise statistic that a density loss asked for; 0: none. */
+  elementEps = 0;
+  private stream: number;
+
+  /**
+   * @param training whether dropout is on
+   * @param seed of the run
+   * @param step number of the (micro-)batch, so that each has dropout masks of its own
+   */
+  constructor(
+    readonly training = false,
+    readonly seed = 0,
+    step = 0,
+  ) {
+    this.stream = Math.imul(step, 4096);
+  }
+
+  /** Random numbers for the next dropout of this pass; undefined where nothing is to be dropped. */
+  dropout(p: number): { p: number; seed: number; stream: number } | undefined {
+    if (!this.training || p === 0) return undefined;
+    this.stream = (this.stream + 1) >>> 0;
+    return { p, seed: this.seed >>> 0, stream: this.stream };
+  }
+}

@@ -1,0 +1,19 @@
+import { layerNorm } from '../ops/layer-norm.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { Module } from './module.js';
+import type { Parameter } from './parameter.js';
+
+/** Layer norm with the parameters' checkpoint names. */
+export class LayerNorm extends Module {
+  constructor(
+    readonly weight: Parameter,
+    readonly bias: Parameter,
+    private readonly eps: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight, this.bias, this.eps);
+  }
+}

@@ -1,0 +1,49 @@
+import { Parameter } from './parameter.js';
+
+/**
+ * A part of a model. Parameters and child modules are found in its properties, whose names are those of the checkpoint
+ * (`word_embeddings`, `LayerNorm`), so that a path through the objects is the tensor's name in the file.
+ */
+export abstract class Module {
+  /** Parameters of this module and its children, by checkpoint name. */
+  *namedParameters(prefix = ''): Generator<[name: string, parameter: Parameter]> {
+    for (const [key, value] of members(this)) {
+      if (value instanceof Parameter) yield [prefix + key, value];
+      else yield* value.namedParameters(`${prefix}${key}.`);
+    }
+  }
+
+  /** All modules by path, this one ('') first. */
+  *namedModules(path = ''): Generator<[path: string, module: Module]> {
+    yield [path, this];
+    for (const [key, value] of members(this)) {
+      if (value instanceof Module) yield* value.namedModules(path === '' ? key : `${path}.${key}`);
+    }
+  }
+
+  /** Puts another module in the place of the one at `path`. */
+  replaceModule(path: string, replacement: Module): void {
+    const steps = path.split('.');
+    const last = steps.pop() as string;
+    let parent = this as unknown as Record<string, unknown>;
+    for (const step of steps) parent = parent[step] as Record<string, unknown>;
+    parent[last] = replacement;
+  }
+
+  /** Frees every parameter. */
+  dispose(): void {
+    for (const [, parameter] of this.namedParameters()) parameter.dispose();
+  }
+}
+
+/** Direct parameters and modules of a module; items of arrays are called `name.0`, `name.1`, ... */
+function* members(module: Module): Generator<[string, Parameter | Module]> {
+  for (const [key, value] of Object.entries(module) as [string, unknown][]) {
+    const items: [string, unknown][] = Array.isArray(value)
+      ? value.map((item: unknown, index): [string, unknown] => [`${key}.${index}`, item])
+      : [[key, value]];
+    for (const [name, item] of items) {
+      if (item instanceof Parameter || item instanceof Module) yield [name, item];
+    }
+  }
+}
