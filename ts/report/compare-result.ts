@@ -1,0 +1,49 @@
+/** One logged training step. */
+export interface RunLogEntry {
+  step: number;
+  loss: number;
+  taskLoss: number;
+  densityLoss: number;
+  /** 0..1 */
+  density: number;
+  lr: number;
+  seconds: number;
+}
+
+/** The two sides of a comparison: fine-tuning without and with the density loss. */
+export type RunVariant = 'PEFT' | 'DEFT';
+
+/** One training run with one seed. */
+export interface RunResult {
+  variant: RunVariant;
+  seed: number;
+  metricName: string;
+  /** 0..1 */
+  metric: number;
+  /** 0..1, the mean over layers, after training, on the validation set */
+  density: number;
+  layerDensity: number[];
+  layerNames: string[];
+  seconds: number;
+  steps: number;
+  log: RunLogEntry[];
+  warnings: string[];
+}
+
+/** A whole comparison: what was run, on what, and every run's outcome. */
+export interface CompareResult {
+  version: string;
+  date: string;
+  /** One line: instruction set, threads, processor. */
+  machine: string;
+  model: string;
+  data: string;
+  /** For example 'LoRA r 8, alpha 16 on query, value'. */
+  method: string;
+  /** For example 'tanh, feature map, alpha 0.05, beta 20'. */
+  density: string;
+  trainExamples: number;
+  validExamples: number;
+  command: string;
+  runs: RunResult[];
+}

@@ -1,0 +1,76 @@
+import Table from 'cli-table3';
+import type { CompareResult } from './compare-result.js';
+import { formatSpread, NONE } from './format-spread.js';
+import { collectWarnings, summarize } from './summarize.js';
+
+export interface CompareRows {
+  head: string[];
+  rows: string[][];
+}
+
+/** The cells of the comparison table, shared by the terminal, Markdown and HTML. */
+export function compareRows(result: CompareResult): CompareRows {
+  const summary = summarize(result);
+  const rows = [summary.peft, summary.deft]
+    .filter((v) => v !== undefined)
+    .map((v) => [
+      v.variant,
+      formatSpread(v.metric, 100),
+      formatSpread(v.density, 100),
+      v.variant === 'DEFT' ? formatSpread(summary.densityChange) : NONE,
+      formatSpread(v.seconds, 1, 1),
+      String(v.seeds.length),
+    ]);
+  return { head: ['', `${summary.metricName} %`, 'density %', 'density change %', 'seconds', 'seeds'], rows };
+}
+
+/** How to read the table, one sentence. */
+export const TABLE_NOTE =
+  'Mean ± sample standard deviation over seeds. Density change = (PEFT − DEFT) / PEFT, paired by seed: positive means DEFT is sparser.';
+
+function facts(result: CompareResult): string {
+  return `${result.model} · ${result.data} · ${result.method} · density: ${result.density}`;
+}
+
+/** Control characters (and escape sequences with them) in a path must not reach the terminal. */
+function plain(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+}
+
+/** The comparison as a terminal table without colours, ending in a line of model, data and method. */
+export function compareTable(result: CompareResult): string {
+  const { head, rows } = compareRows(result);
+  const table = new Table({
+    head: head.map(plain),
+    style: { head: [], border: [] },
+    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
+  });
+  for (const row of rows) table.push(row.map(plain));
+  const warnings = collectWarnings(result).map((w) => `warning: ${plain(w)}`);
+  return [table.toString(), plain(facts(result)), TABLE_NOTE, ...warnings].join('\n');
+}
+
+function markdown(text: string): string {
+  return plain(text)
+    .replace(/[\\|*_`[\]]/g, '\\$&')
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;')
+    .replace(/>/g, '&gt;');
+}
+
+/** The comparison as a Markdown table, with the same lines below it. */
+export function compareMarkdown(result: CompareResult): string {
+  const { head, rows } = compareRows(result);
+  const line = (cells: string[]) => `| ${cells.map(markdown).join(' | ')} |`;
+  const warnings = collectWarnings(result).map((w) => `- **Warning:** ${markdown(w)}`);
+  return [
+    line(head),
+    `| ${head.map((_, i) => (i === 0 ? ':--' : '--:')).join(' | ')} |`,
+    ...rows.map(line),
+    '',
+    markdown(facts(result)),
+    '',
+    TABLE_NOTE,
+    ...(warnings.length > 0 ? ['', ...warnings] : []),
+  ].join('\n');
+}
