@@ -152,7 +152,7 @@ ${warningBox}
 ${table('PEFT and DEFT over all seeds', ['Variant', ...head.slice(1)], rows)}
 <p class="dim">${TABLE_NOTE}</p>
 <h2>Figures</h2>
-${figure('fig-layers', 'Density by layer', 'Share of non-zero MLP activations after training, on the validation set. Line: mean over seeds; band: lowest to highest seed.', layerFigure(result))}
+${figure('fig-layers', 'Density by layer', 'Share of active MLP activations after training, on the validation set. Line: mean over seeds; band: lowest to highest seed.', layerFigure(result))}
 ${layerTable(result)}
 ${figure(
   'fig-loss',
