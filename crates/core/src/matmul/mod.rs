@@ -20,6 +20,8 @@ use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
 pub(crate) use block::Block;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What becomes of the values that `out` holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +39,9 @@ pub const ROW_BLOCK: usize = 48;
 /// Columns of a task (BLIS `NC`) for many rows, and for few, where columns alone make the tasks. Multiples of every `NR` but NEON's.
 pub(crate) const COLUMNS_MANY: usize = 256;
 const COLUMNS_FEW: usize = 64;
+
+/// Row blocks for each thread from which on whole blocks are shared out: the last round then idles 1/16 of the time at most.
+const MANY_BLOCKS: usize = 16;
 
 /// out [m, n] = a [m, k] · B (+ bias [n]); a and out are row-major.
 ///
@@ -104,23 +109,49 @@ pub fn matmul_row_blocks(
     assert_eq!(a.len(), m * b.k, "matmul_row_blocks: a");
     assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul_row_blocks: bias");
     let blocks = m.div_ceil(ROW_BLOCK);
-    pool.run(blocks, &|index| {
+    let task = |index: usize, panels: Range<usize>, out: *mut f32| {
         let row = index * ROW_BLOCK;
         let rows = ROW_BLOCK.min(m - row);
-        with_scratch(rows * b.n, |scratch| {
-            Block {
-                a: &a[row * b.k..][..rows * b.k],
-                rows,
-                tiles: b.tiles(rows),
-                b,
-                panels: 0..b.panels(),
-                bias,
-                accumulate: Accumulate::Overwrite,
-                out: scratch.as_mut_ptr(),
-            }
-            .run(isa);
-            sink(row, scratch);
+        let a = &a[row * b.k..][..rows * b.k];
+        Block {
+            a,
+            rows,
+            tiles: b.tiles(rows),
+            b,
+            panels,
+            bias,
+            accumulate: Accumulate::Overwrite,
+            out,
+        }
+        .run(isa);
+        row
+    };
+    if pool.threads() == 1 || blocks >= MANY_BLOCKS * pool.threads() {
+        return pool.run(blocks, &|index| {
+            let rows = ROW_BLOCK.min(m - index * ROW_BLOCK);
+            with_scratch(rows * b.n, |scratch| {
+                let row = task(index, 0..b.panels(), scratch.as_mut_ptr());
+                sink(row, scratch);
+            });
         });
+    }
+    // Too few blocks to share out evenly: their columns are tasks too, and who finishes the last columns of a block calls `sink`.
+    let panels = b.panels_in(COLUMNS_MANY);
+    let chunks = b.panels().div_ceil(panels);
+    let unfinished: Vec<AtomicUsize> = (0..blocks).map(|_| AtomicUsize::new(chunks)).collect();
+    let mut buffer = AlignedBuf::uninit(m * b.n).unwrap_or_else(|error| panic!("{error}"));
+    let target = SendPtr::new(&mut buffer);
+    pool.run(blocks * chunks, &|index| {
+        let (block, chunk) = (index / chunks, index % chunks);
+        let first = chunk * panels;
+        let at = block * ROW_BLOCK * b.n;
+        // SAFETY: in range; tasks write disjoint columns of disjoint rows.
+        let row = task(block, first..b.panels().min(first + panels), unsafe { target.at(at) });
+        if unfinished[block].fetch_sub(1, Ordering::AcqRel) == 1 {
+            let rows = ROW_BLOCK.min(m - row);
+            // SAFETY: in range, and the count says that every task of the block is done with it.
+            sink(row, unsafe { target.slice(at, rows * b.n) });
+        }
     });
 }
 

@@ -66,7 +66,8 @@ impl PackedB {
         self.values.bytes()
     }
 
-    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already.
+    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already (the tasks touch their pages first, not one
+    /// thread for all).
     fn build(
         isa: Isa,
         pool: &Pool,
@@ -81,14 +82,18 @@ impl PackedB {
             bytes: usize::MAX,
             what: "a packed matrix",
         })?;
-        let mut values = AlignedBuf::new_zeroed(len)?;
+        let mut values = AlignedBuf::uninit(len)?;
         let target = SendPtr::new(&mut values);
         pool.run(n.div_ceil(nr), &|index| {
             let first = index * nr;
             let stride = nr.min(padded - first);
             // SAFETY: panels are disjoint ranges that together make up `len`.
             let panel = unsafe { target.slice(first * k, stride * k) };
-            fill(panel, first, nr.min(n - first), stride);
+            let width = nr.min(n - first);
+            if width < stride {
+                panel.fill(0.0);
+            }
+            fill(panel, first, width, stride);
         });
         Ok(PackedB { k, n, shape, values })
     }

@@ -1,5 +1,9 @@
 //! Aligned f32 buffers, on huge pages when large.
 
+mod recycle;
+
+pub use recycle::release_kept;
+
 use crate::{Error, Result};
 use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};
@@ -83,7 +87,7 @@ impl AlignedBuf {
     }
 
     fn layout(len: usize) -> Option<Layout> {
-        let bytes = len.checked_mul(size_of::<f32>())?.checked_next_multiple_of(ALIGN)?;
+        let bytes = recycle::size_class(len.checked_mul(size_of::<f32>())?.checked_next_multiple_of(ALIGN)?)?;
         Layout::from_size_align(bytes, if bytes >= HUGE { HUGE } else { ALIGN }).ok()
     }
 
@@ -96,6 +100,12 @@ impl AlignedBuf {
             what: "a buffer",
         };
         let layout = AlignedBuf::layout(len).ok_or_else(out_of_memory)?;
+        if let Some(start) = recycle::take(layout) {
+            return Ok(AlignedBuf {
+                start: start.cast(),
+                len,
+            });
+        }
         // SAFETY: the layout's size is not 0.
         let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(out_of_memory)?;
         #[cfg(target_os = "linux")]
@@ -149,8 +159,8 @@ impl Drop for AlignedBuf {
         if self.len != 0
             && let Some(layout) = AlignedBuf::layout(self.len)
         {
-            // SAFETY: allocated by `allocate` with this same layout.
-            unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), layout) };
+            // SAFETY: allocated by `allocate` with this same layout, which `len` alone decides.
+            unsafe { recycle::give(self.start.cast(), layout) };
         }
     }
 }
@@ -198,6 +208,17 @@ mod tests {
                 assert_eq!(AlignedBuf::from_slice(&buffer).unwrap()[len - 1], 3.0);
             }
         }
+    }
+
+    #[test]
+    fn large_buffers_are_recycled_and_zeroed_again() {
+        for round in 0..4 {
+            let mut buffer = AlignedBuf::new_zeroed(300_000 + round).unwrap();
+            assert!(buffer.iter().all(|&x| x == 0.0));
+            buffer.fill(1.0);
+            assert_eq!(AlignedBuf::uninit(300_000).unwrap().len(), 300_000);
+        }
+        release_kept();
     }
 
     #[test]

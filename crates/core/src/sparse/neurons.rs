@@ -109,13 +109,17 @@ impl PackedNeurons {
         }
         let tile = dispatch(isa, TileWidth);
         let tiles = d.div_ceil(tile);
-        let mut values = AlignedBuf::new_zeroed(tiles * neurons * tile)?;
+        let mut values = AlignedBuf::uninit(tiles * neurons * tile)?;
         let target = SendPtr::new(&mut values);
         if neurons > 0 {
             pool.run(tiles, &|index| {
                 // SAFETY: tiles are disjoint ranges that together make up the buffer.
                 let part = unsafe { target.slice(index * neurons * tile, neurons * tile) };
-                fill(part, index * tile, tile.min(d - index * tile), tile);
+                let width = tile.min(d - index * tile);
+                if width < tile {
+                    part.fill(0.0);
+                }
+                fill(part, index * tile, width, tile);
             });
         }
         Ok(PackedNeurons {

@@ -1,0 +1,34 @@
+import type { TensorToStore } from '../io/safetensors.js';
+import type { SequenceClassificationModel } from '../models/model.js';
+import type { Parameter } from '../nn/parameter.js';
+
+/** What a PEFT directory holds. */
+export interface AdapterFiles {
+  /** adapter_config.json; absent for methods that peft has no file for. */
+  config?: Readonly<Record<string, unknown>>;
+  /** Tensors of adapter_model.safetensors by name. */
+  tensors: ReadonlyMap<string, TensorToStore>;
+}
+
+/**
+ * A method of fine-tuning: one file, one line in `peft/index.ts`. Every method has the same verbs.
+ *
+ * @typeParam Config its validated settings
+ */
+export interface PeftMethod<Config> {
+  name: string;
+  /** `peft_type` in adapter_config.json, where peft knows the method. */
+  peftType?: string;
+  /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
+  configure(options: Readonly<Record<string, unknown>>, model: SequenceClassificationModel): Config;
+  /** Settings from an adapter_config.json. */
+  configFromFile?(file: Readonly<Record<string, unknown>>, name: string, model: SequenceClassificationModel): Config;
+  /** Changes the model's modules and marks what is trainable (everything is frozen before). */
+  inject(model: SequenceClassificationModel, config: Config, seed: number): void;
+  /** Key in adapter_model.safetensors of each tensor to save. */
+  savedParameters(model: SequenceClassificationModel, config: Config): Map<string, Parameter>;
+  /** adapter_config.json as peft writes it. */
+  configToFile?(model: SequenceClassificationModel, config: Config, baseModel: string): Record<string, unknown>;
+  /** One line for tables: `LoRA r 8, alpha 16 on query, value`. */
+  describe(config: Config): string;
+}

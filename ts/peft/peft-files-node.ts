@@ -1,0 +1,115 @@
+import { mkdirSync } from 'node:fs';
+import { join, basename, resolve } from 'node:path';
+import { DeftuneError } from '../error.js';
+import { fileExists, readBytes, readJson, writeFileAtomic } from '../io/files-node.js';
+import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
+import { showValue } from '../io/show-value.js';
+import type { SequenceClassificationModel } from '../models/model.js';
+import { methodOfPeftType, peftMethod } from './index.js';
+import { PeftModel, type TensorValues } from './peft-model.js';
+
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+/** Our own settings and measurements: peft drops keys it does not know. */
+const SIDECAR = 'deftune.json';
+
+/** What deftune.json says beside an adapter. */
+export interface Sidecar {
+  method?: string;
+  labelNames?: string[];
+  [key: string]: unknown;
+}
+
+/** An adapter directory, read and checked but not yet applied. */
+export interface StoredAdapter {
+  directory: string;
+  config: Record<string, unknown> | undefined;
+  sidecar: Sidecar;
+  tensors: Map<string, TensorValues>;
+  /** Rows of the stored classifier: the number of labels. */
+  numLabels: number | undefined;
+}
+
+/** Writes an adapter in peft's format, with deftune.json beside it. Each file is replaced whole or not at all. */
+export function saveAdapter(model: PeftModel, directory: string, baseModel: string, sidecar: Sidecar = {}): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileAtomic(join(directory, WEIGHTS), serializeSafetensors(model.stateDict()));
+  const config = model.method.configToFile?.(model.base, model.config, baseModel);
+  if (config) writeFileAtomic(join(directory, CONFIG), pythonJson(config));
+  const own: Sidecar = { method: model.method.name, labelNames: [...model.base.info.labelNames], ...sidecar };
+  writeFileAtomic(join(directory, SIDECAR), `${JSON.stringify(own, null, 2)}\n`);
+}
+
+/** As Python's json with indent 2 and sorted keys. */
+function pythonJson(value: Record<string, unknown>): string {
+  const sorted = Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return JSON.stringify(sorted, null, 2);
+}
+
+/** Reads an adapter directory. @throws DeftuneError naming the file and what is wrong with it. */
+export function readAdapter(directory: string): StoredAdapter {
+  const weightsPath = join(directory, WEIGHTS);
+  const { tensors: stored } = parseSafetensors(readBytes(weightsPath), weightsPath);
+  const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
+  const config = fileExists(join(directory, CONFIG)) ? readObject(join(directory, CONFIG)) : undefined;
+  const sidecar: Sidecar = fileExists(join(directory, SIDECAR)) ? readObject(join(directory, SIDECAR)) : {};
+  if (!config && sidecar.method === undefined) {
+    throw new DeftuneError(`${directory}: ${CONFIG} is missing, expected an adapter directory as peft writes it`);
+  }
+  const classifier = [...tensors].find(([key]) => key.endsWith('classifier.weight'))?.[1];
+  return { directory, config, sidecar, tensors, numLabels: classifier?.shape[0] };
+}
+
+/** Injects a stored adapter's method into a model and loads its weights. */
+export function applyAdapter(base: SequenceClassificationModel, adapter: StoredAdapter): PeftModel {
+  const { directory, config, sidecar } = adapter;
+  const where = join(directory, CONFIG);
+  const method = config
+    ? methodOfPeftType(config['peft_type'], where)
+    : peftMethod(sidecar.method, `${join(directory, SIDECAR)}: method`);
+  const settings = config && method.configFromFile ? method.configFromFile(config, where, base) : method.configure({}, base);
+  const model = PeftModel.inject(base, method, settings, 0);
+  model.loadStateDict(adapter.tensors, directory);
+  return model;
+}
+
+function readObject(path: string): Record<string, unknown> {
+  const value: unknown = readJson(path);
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new DeftuneError(`${path}: the file holds ${showValue(value)}, expected an object`);
+}
+
+/** Adapters are small: F32 only is kept simple, F16 and BF16 are widened here. */
+function widen({ dtype, shape, data }: StoredTensor, name: string): TensorValues {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const read: Partial<Record<string, (index: number) => number>> = {
+    F32: (index) => view.getFloat32(index * 4, true),
+    F16: (index) => halfToFloat(view.getUint16(index * 2, true)),
+    BF16: (index) => bfloatToFloat(view.getUint16(index * 2, true)),
+  };
+  const element = read[dtype];
+  if (!element) throw new DeftuneError(`${name} is stored as ${dtype}, expected F32, F16 or BF16`);
+  const size = shape.reduce((product, dim) => product * dim, 1);
+  return { shape, values: Float32Array.from({ length: size }, (_, index) => element(index)) };
+}
+
+function halfToFloat(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+function bfloatToFloat(bits: number): number {
+  scratch.setUint32(0, bits * 65_536);
+  return scratch.getFloat32(0);
+}
+
+/** Name of a model directory for `base_model_name_or_path`. */
+export function baseModelName(directory: string): string {
+  return basename(resolve(directory));
+}

@@ -1,0 +1,102 @@
+import { DeftuneError } from '../error.js';
+import type { TensorToStore } from '../io/safetensors.js';
+import type { SequenceClassificationModel } from '../models/model.js';
+import type { Parameter } from '../nn/parameter.js';
+import { peftMethod } from './index.js';
+import type { PeftMethod } from './method.js';
+
+/** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), and the method's own settings. */
+export interface PeftOptions {
+  method: string;
+  seed?: number | undefined;
+  [setting: string]: unknown;
+}
+
+/** A base model with a PEFT method in it; the base is frozen. */
+export class PeftModel {
+  private constructor(
+    readonly base: SequenceClassificationModel,
+    readonly method: PeftMethod<unknown>,
+    readonly config: unknown,
+  ) {}
+
+  /** Freezes `base` and injects the method. */
+  static inject(base: SequenceClassificationModel, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
+    for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
+    method.inject(base, config, seed);
+    return new PeftModel(base, method, config);
+  }
+
+  /** Trainable parameters by name. */
+  trainableParameters(): Map<string, Parameter> {
+    return new Map([...this.base.namedParameters()].filter(([, parameter]) => parameter.requiresGrad));
+  }
+
+  /** `trainable params: 74,498 || all params: 8,000,000 || trainable%: 0.9312`, as peft prints it. */
+  describeTrainable(): string {
+    const count = (parameters: Iterable<Parameter>): number => [...parameters].reduce((sum, { size }) => sum + size, 0);
+    const trainable = count(this.trainableParameters().values());
+    const all = count([...this.base.namedParameters()].map(([, parameter]) => parameter));
+    const format = (value: number): string => value.toLocaleString('en-US');
+    return `trainable params: ${format(trainable)} || all params: ${format(all)} || trainable%: ${((100 * trainable) / all).toFixed(4)}`;
+  }
+
+  /** Prints {@link PeftModel.describeTrainable}. */
+  printTrainableParameters(): void {
+    console.log(this.describeTrainable());
+  }
+
+  /** Tensors of the adapter by their key in adapter_model.safetensors. */
+  stateDict(): Map<string, TensorToStore> {
+    const saved = this.method.savedParameters(this.base, this.config);
+    return new Map(
+      [...saved].map(([key, parameter]) => [
+        key,
+        { dtype: 'F32', shape: [...parameter.shape], data: parameter.toFloats() },
+      ]),
+    );
+  }
+
+  /**
+   * Overwrites the adapter's parameters; all or nothing.
+   * @throws DeftuneError listing missing, unexpected or mis-shaped tensors.
+   */
+  loadStateDict(tensors: ReadonlyMap<string, TensorValues>, name: string): void {
+    const expected = this.method.savedParameters(this.base, this.config);
+    const problems: string[] = [];
+    for (const [key, parameter] of expected) {
+      const found = tensors.get(key);
+      if (!found) problems.push(`${key} is missing`);
+      else if (found.shape.join() !== parameter.shape.join()) {
+        problems.push(`${key} has shape [${found.shape.join(', ')}], expected [${parameter.shape.join(', ')}]`);
+      }
+    }
+    for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key} is unexpected`);
+    if (problems.length > 0) {
+      const more = problems.length > 8 ? `; and ${problems.length - 8} more` : '';
+      throw new DeftuneError(`${name}: the adapter does not fit the model: ${problems.slice(0, 8).join('; ')}${more}`);
+    }
+    for (const [key, parameter] of expected) {
+      const found = tensors.get(key) as TensorValues;
+      parameter.backend.writeF32(parameter.handle, found.values);
+    }
+  }
+}
+
+/** Values of a stored tensor, widened to f32. */
+export interface TensorValues {
+  shape: readonly number[];
+  values: Float32Array;
+}
+
+/**
+ * Puts a PEFT method into a model, as peft's `get_peft_model`.
+ *
+ * @example getPeftModel(model, { method: 'lora', r: 8, loraAlpha: 16, targetModules: ['query', 'value'] })
+ * @throws DeftuneError naming an unknown method or a setting out of range.
+ */
+export function getPeftModel(model: SequenceClassificationModel, { method: name, seed = 0, ...settings }: PeftOptions): PeftModel {
+  const method = peftMethod(name);
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  return PeftModel.inject(model, method, method.configure(given, model), seed);
+}
