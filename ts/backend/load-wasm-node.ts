@@ -31,5 +31,7 @@ export async function loadWasm(): Promise<WasmConstructor> {
       tried.push(`wasm/${build} (${reason.includes('ENOENT') ? 'not built' : reason})`);
     }
   }
-  throw new DeftuneError(`the WebAssembly module is missing: tried ${tried.join(', ')}; build it with: npm run build:wasm`);
+  throw new DeftuneError(
+    `the WebAssembly module is missing: tried ${tried.join(', ')}; build it with: npm run build:wasm`,
+  );
 }

@@ -44,7 +44,9 @@ export function densityLoss(options: DensityLossOptions, activation: string): Au
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const { loss = defaultLoss(given, activation), form, alpha, beta, eps } = validate(schema, given, 'density');
   if (form === 'element' && loss === 'tanh') {
-    throw new DeftuneError("density: form is 'element', expected loss 'l0' with it (the element form is defined for l0 only)");
+    throw new DeftuneError(
+      "density: form is 'element', expected loss 'l0' with it (the element form is defined for l0 only)",
+    );
   }
   const parameter = loss === 'tanh' ? beta : eps;
   const settings = loss === 'tanh' ? `beta ${beta}` : `eps ${eps}`;

@@ -242,6 +242,7 @@ export const bert: ModelFamily = {
     const range = reader.number('initializer_range', { min: 0, max: 10, fallback: 0.02 });
     const info: ModelInfo = {
       modelType: 'bert',
+      architecture: 'BertForSequenceClassification',
       maxLength: c.positions,
       vocabSize: c.vocabSize,
       numLabels,

@@ -9,6 +9,8 @@ import type { NameRules, TensorSource } from './weights.js';
 /** What a model says about itself beyond its parameters. */
 export interface ModelInfo {
   modelType: string;
+  /** Class name in transformers. */
+  architecture: string;
   /** Sequences are cut to this many tokens. */
   maxLength: number;
   vocabSize: number;

@@ -2,14 +2,14 @@ import { z } from 'zod';
 import type { PeftMethod } from './method.js';
 import { validate } from '../io/validate.js';
 
-/** Trains every parameter. */
+/** Trains every parameter; what it saves is a plain Hugging Face model. */
 export const full: PeftMethod<Record<string, never>> = {
   name: 'full',
+  weightsFile: 'model.safetensors',
   configure: (given) => validate(z.strictObject({}), given, 'full') as Record<string, never>,
   inject(model) {
     for (const [, parameter] of model.namedParameters()) parameter.requiresGrad = true;
   },
-  savedParameters: (model) =>
-    new Map([...model.namedParameters()].map(([name, parameter]) => [`base_model.model.${name}`, parameter])),
+  savedParameters: (model) => new Map(model.namedParameters()),
   describe: () => 'full fine-tuning',
 };

@@ -98,12 +98,18 @@ export const lora: PeftMethod<LoraConfig> = {
   },
 
   configFromFile(file, name) {
-    const { r, lora_alpha, lora_dropout, target_modules, rank_pattern, alpha_pattern } = validate(fileSchema, file, name);
+    const { r, lora_alpha, lora_dropout, target_modules, rank_pattern, alpha_pattern } = validate(
+      fileSchema,
+      file,
+      name,
+    );
     for (const [field, neutral] of Object.entries(UNSUPPORTED)) {
       const value = file[field] ?? neutral;
       if (value !== neutral) {
         const expected = JSON.stringify(neutral);
-        throw new DeftuneError(`${name}: ${field} is ${JSON.stringify(value)}, expected ${expected} (not supported yet)`);
+        throw new DeftuneError(
+          `${name}: ${field} is ${JSON.stringify(value)}, expected ${expected} (not supported yet)`,
+        );
       }
     }
     for (const [field, pattern] of Object.entries({ rank_pattern, alpha_pattern })) {

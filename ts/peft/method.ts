@@ -1,14 +1,5 @@
-import type { TensorToStore } from '../io/safetensors.js';
 import type { SequenceClassificationModel } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
-
-/** What a PEFT directory holds. */
-export interface AdapterFiles {
-  /** adapter_config.json; absent for methods that peft has no file for. */
-  config?: Readonly<Record<string, unknown>>;
-  /** Tensors of adapter_model.safetensors by name. */
-  tensors: ReadonlyMap<string, TensorToStore>;
-}
 
 /**
  * A method of fine-tuning: one file, one line in `peft/index.ts`. Every method has the same verbs.
@@ -19,6 +10,8 @@ export interface PeftMethod<Config> {
   name: string;
   /** `peft_type` in adapter_config.json, where peft knows the method. */
   peftType?: string;
+  /** File of the saved tensors; default adapter_model.safetensors. `model.safetensors` makes the directory a model of its own. */
+  weightsFile?: string;
   /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
   configure(options: Readonly<Record<string, unknown>>, model: SequenceClassificationModel): Config;
   /** Settings from an adapter_config.json. */

@@ -33,11 +33,25 @@ export interface StoredAdapter {
 /** Writes an adapter in peft's format, with deftune.json beside it. Each file is replaced whole or not at all. */
 export function saveAdapter(model: PeftModel, directory: string, baseModel: string, sidecar: Sidecar = {}): void {
   mkdirSync(directory, { recursive: true });
-  writeFileAtomic(join(directory, WEIGHTS), serializeSafetensors(model.stateDict()));
+  const { weightsFile = WEIGHTS } = model.method;
+  writeFileAtomic(join(directory, weightsFile), serializeSafetensors(model.stateDict()));
+  if (weightsFile !== WEIGHTS) writeFileAtomic(join(directory, 'config.json'), pythonJson(modelConfig(model.base)));
   const config = model.method.configToFile?.(model.base, model.config, baseModel);
   if (config) writeFileAtomic(join(directory, CONFIG), pythonJson(config));
   const own: Sidecar = { method: model.method.name, labelNames: [...model.base.info.labelNames], ...sidecar };
   writeFileAtomic(join(directory, SIDECAR), `${JSON.stringify(own, null, 2)}\n`);
+}
+
+/** config.json of a fine-tuned model: the base's, with its labels. */
+function modelConfig({ info }: SequenceClassificationModel): Record<string, unknown> {
+  return {
+    ...info.config,
+    architectures: [info.architecture],
+    dtype: 'float32',
+    id2label: Object.fromEntries(info.labelNames.map((name, index) => [index, name])),
+    label2id: Object.fromEntries(info.labelNames.map((name, index) => [name, index])),
+    ...(info.numLabels === 1 ? { problem_type: 'regression' } : {}),
+  };
 }
 
 /** As Python's json with indent 2 and sorted keys. */
@@ -48,14 +62,17 @@ function pythonJson(value: Record<string, unknown>): string {
 
 /** Reads an adapter directory. @throws DeftuneError naming the file and what is wrong with it. */
 export function readAdapter(directory: string): StoredAdapter {
-  const weightsPath = join(directory, WEIGHTS);
-  const { tensors: stored } = parseSafetensors(readBytes(weightsPath), weightsPath);
-  const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
   const config = fileExists(join(directory, CONFIG)) ? readObject(join(directory, CONFIG)) : undefined;
   const sidecar: Sidecar = fileExists(join(directory, SIDECAR)) ? readObject(join(directory, SIDECAR)) : {};
   if (!config && sidecar.method === undefined) {
     throw new DeftuneError(`${directory}: ${CONFIG} is missing, expected an adapter directory as peft writes it`);
   }
+  const weightsFile = config
+    ? WEIGHTS
+    : (peftMethod(sidecar.method, `${join(directory, SIDECAR)}: method`).weightsFile ?? WEIGHTS);
+  const weightsPath = join(directory, weightsFile);
+  const { tensors: stored } = parseSafetensors(readBytes(weightsPath), weightsPath);
+  const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
   const classifier = [...tensors].find(([key]) => key.endsWith('classifier.weight'))?.[1];
   return { directory, config, sidecar, tensors, numLabels: classifier?.shape[0] };
 }
@@ -67,7 +84,8 @@ export function applyAdapter(base: SequenceClassificationModel, adapter: StoredA
   const method = config
     ? methodOfPeftType(config['peft_type'], where)
     : peftMethod(sidecar.method, `${join(directory, SIDECAR)}: method`);
-  const settings = config && method.configFromFile ? method.configFromFile(config, where, base) : method.configure({}, base);
+  const settings =
+    config && method.configFromFile ? method.configFromFile(config, where, base) : method.configure({}, base);
   const model = PeftModel.inject(base, method, settings, 0);
   model.loadStateDict(adapter.tensors, directory);
   return model;

@@ -21,7 +21,12 @@ export class PeftModel {
   ) {}
 
   /** Freezes `base` and injects the method. */
-  static inject(base: SequenceClassificationModel, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
+  static inject(
+    base: SequenceClassificationModel,
+    method: PeftMethod<unknown>,
+    config: unknown,
+    seed: number,
+  ): PeftModel {
     for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
     method.inject(base, config, seed);
     return new PeftModel(base, method, config);
@@ -95,7 +100,10 @@ export interface TensorValues {
  * @example getPeftModel(model, { method: 'lora', r: 8, loraAlpha: 16, targetModules: ['query', 'value'] })
  * @throws DeftuneError naming an unknown method or a setting out of range.
  */
-export function getPeftModel(model: SequenceClassificationModel, { method: name, seed = 0, ...settings }: PeftOptions): PeftModel {
+export function getPeftModel(
+  model: SequenceClassificationModel,
+  { method: name, seed = 0, ...settings }: PeftOptions,
+): PeftModel {
   const method = peftMethod(name);
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
   return PeftModel.inject(model, method, method.configure(given, model), seed);

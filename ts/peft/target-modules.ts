@@ -34,7 +34,9 @@ export function findTargets(model: Module, targets: TargetModules, headModules: 
     found = linears.filter((path) => targets.some((name) => matches(path, name)));
   }
   if (found.length === 0) {
-    throw new DeftuneError(`targetModules: ${JSON.stringify(targets)} matches no linear layer; the model has ${available}`);
+    throw new DeftuneError(
+      `targetModules: ${JSON.stringify(targets)} matches no linear layer; the model has ${available}`,
+    );
   }
   return found;
 }

@@ -7,6 +7,7 @@ import { getMetric } from '../metrics/index.js';
 import type { SequenceClassificationModel } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
+import { yieldToEvents } from './yield-to-events.js';
 
 /** Logits of each example, in order. */
 export interface Predictions {
@@ -57,7 +58,7 @@ export async function predict(
     );
     tokens += batch.tokens;
     onProgress?.(logits.length, examples.length);
-    await new Promise((resolve) => setImmediate(resolve));
+    await yieldToEvents();
   }
   const loss = labelled > 0 ? lossSum / labelled : undefined;
   return { logits, loss, density: meter.mean(), layerDensity: meter.perLayer(), tokens };
@@ -83,22 +84,35 @@ export async function evaluate(
   options: PredictOptions & { metricName?: string | undefined } = {},
 ): Promise<Evaluation> {
   const regression = model.info.numLabels === 1;
-  const metric = getMetric(options.metricName ?? (regression ? 'pearson' : 'accuracy'));
+  const metricName = options.metricName ?? (regression ? 'pearson' : 'accuracy');
+  const metric = getMetric(metricName);
   const { logits, loss, density, layerDensity } = await predict(model, examples, options);
   const labels = examples.map(({ label }) => label ?? Number.NaN);
   const answers = regression ? logits.map((row) => row[0] ?? Number.NaN) : logits.map(argmax);
-  const value = metric.compute(answers, labels);
+  const value = metric(answers, labels);
   const warnings: string[] = [];
   if (!regression && examples.length > 1) {
     const majority = majorityShare(labels);
     if (isCollapsed(answers)) {
-      warnings.push('the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)');
-    } else if (metric.name === 'accuracy' && value <= majority) {
+      warnings.push(
+        'the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)',
+      );
+    } else if (metricName === 'accuracy' && value <= majority) {
       const shares = `${(value * 100).toFixed(2)} % against ${(majority * 100).toFixed(2)} %`;
-      warnings.push(`the accuracy is no better than the majority class's share (${shares}); try a smaller alpha or more steps`);
+      warnings.push(
+        `the accuracy is no better than the majority class's share (${shares}); try a smaller alpha or more steps`,
+      );
     }
   }
-  return { loss: loss ?? Number.NaN, metricName: metric.name, metric: value, density, layerDensity, examples: examples.length, warnings };
+  return {
+    loss: loss ?? Number.NaN,
+    metricName,
+    metric: value,
+    density,
+    layerDensity,
+    examples: examples.length,
+    warnings,
+  };
 }
 
 /** Index of the largest value; the first of equals. */

@@ -13,6 +13,7 @@ import type { AuxiliaryLoss } from './auxiliary-loss.js';
 import { evaluate, type Evaluation } from './evaluate.js';
 import { schedule, warmupSteps } from './schedule.js';
 import { trainingArguments, type TrainingArguments } from './training-arguments.js';
+import { yieldToEvents } from './yield-to-events.js';
 
 /** One line of a run's log. */
 export interface StepLog {
@@ -78,7 +79,8 @@ export class Trainer {
   /** @throws DeftuneError naming a training argument out of range, or an empty data set. */
   constructor(private readonly options: TrainerOptions) {
     this.args = trainingArguments(options.args ?? {});
-    if (options.trainDataset.length === 0) throw new DeftuneError('trainDataset has no examples, expected at least one');
+    if (options.trainDataset.length === 0)
+      throw new DeftuneError('trainDataset has no examples, expected at least one');
     const unlabelled = options.trainDataset.findIndex(({ label }) => label === undefined);
     if (unlabelled >= 0) throw new DeftuneError(`trainDataset: example ${unlabelled} has no label`);
   }
@@ -116,7 +118,7 @@ export class Trainer {
         const entry: StepLog = { step, ...losses, lr, gradNorm, seconds };
         log.push(entry);
         this.options.onStep?.(entry, totalSteps);
-        await new Promise((resolve) => setImmediate(resolve));
+        await yieldToEvents();
         const isDue = (args.evalSteps > 0 && step % args.evalSteps === 0) || (args.evalEpochs && endsEpoch);
         if (isDue || step === totalSteps) evaluation = (await this.evaluate(step)) ?? evaluation;
       }
@@ -152,7 +154,12 @@ export class Trainer {
   }
 
   /** Forward, backward and update for one step, inside the step's scope. */
-  private step(microBatches: Example[][], step: number, optimizer: AdamW, lr: number): { losses: Losses; gradNorm: number } {
+  private step(
+    microBatches: Example[][],
+    step: number,
+    optimizer: AdamW,
+    lr: number,
+  ): { losses: Losses; gradNorm: number } {
     const { backend } = this.options.model.base;
     const gradients = new Map<Parameter, number>();
     const share = 1 / microBatches.length;
@@ -172,7 +179,9 @@ export class Trainer {
         total.tokens += losses.tokens;
       });
     });
-    const gradNorm = Math.sqrt([...gradients.values()].reduce((sum, gradient) => sum + backend.sumSquares(gradient), 0));
+    const gradNorm = Math.sqrt(
+      [...gradients.values()].reduce((sum, gradient) => sum + backend.sumSquares(gradient), 0),
+    );
     if (!Number.isFinite(gradNorm)) throw this.notFinite('the gradient norm', gradNorm, step);
     const { maxGradNorm } = this.args;
     // As torch.nn.utils.clip_grad_norm_.
@@ -189,7 +198,13 @@ export class Trainer {
     for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
     const logits = base.forward(batch, context);
     let loss = base.taskLoss(logits, batch.labels as Int32Array | Float32Array);
-    const losses: Losses = { loss: 0, taskLoss: loss.item(), densityLoss: 0, density: meanDensity(context.mlps), tokens: batch.tokens };
+    const losses: Losses = {
+      loss: 0,
+      taskLoss: loss.item(),
+      densityLoss: 0,
+      density: meanDensity(context.mlps),
+      tokens: batch.tokens,
+    };
     for (const auxiliary of auxiliaryLosses) {
       const value = auxiliary.compute(context);
       losses.densityLoss += value.item();
@@ -201,6 +216,8 @@ export class Trainer {
   }
 
   private notFinite(what: string, value: number, step: number): DeftuneError {
-    return new DeftuneError(`step ${step}: ${what} is ${value}, expected a finite number; try a smaller learning rate (lr)`);
+    return new DeftuneError(
+      `step ${step}: ${what} is ${value}, expected a finite number; try a smaller learning rate (lr)`,
+    );
   }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// BLIS `KC`: 768 x NR f32 of B are 98 KB at most and the same K of a row block 147 KB: both stay in L2. One pass then covers the
 /// width of BERT-base, and the tile's accumulators go to memory once. Longer K is cut even.
-const KC: usize = 1024;
+const KC: usize = 768;
 
 /// `out[rows, n] (+)= a · b (+ bias)` for the columns of `panels`.
 pub(crate) struct Block<'a> {

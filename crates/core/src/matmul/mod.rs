@@ -37,7 +37,7 @@ pub enum Accumulate {
 pub const ROW_BLOCK: usize = 48;
 
 /// Columns of a task (BLIS `NC`) for many rows, and for few, where columns alone make the tasks. Multiples of every `NR` but NEON's.
-pub(crate) const COLUMNS_MANY: usize = 256;
+pub(crate) const COLUMNS_MANY: usize = 384;
 const COLUMNS_FEW: usize = 64;
 
 /// Row blocks for each thread from which on whole blocks are shared out: the last round then idles 1/16 of the time at most.

@@ -1,0 +1,18 @@
+/** Everything that Node and browsers share. */
+export type { Backend, BackendOptions } from './backend/backend.js';
+export { batchIndices, collate, type Example, type RaggedBatch } from './data/batching.js';
+export { resolveLabels } from './data/labels.js';
+export { prepareExamples } from './data/prepare-examples.js';
+export { Tokenizer } from './data/tokenizer.js';
+export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
+export { DensityMeter, densityChange, meanDensity } from './density/mean-density.js';
+export { DeftuneError } from './error.js';
+export * from './metrics/index.js';
+export type { ModelInfo, ModelOptions, SequenceClassificationModel } from './models/model.js';
+export { ForwardContext } from './nn/forward-context.js';
+export { getPeftModel, PeftModel, type PeftOptions } from './peft/peft-model.js';
+export { scope } from './tensor/scope.js';
+export { Tensor } from './tensor/tensor.js';
+export { evaluate, predict, type Evaluation, type Predictions } from './train/evaluate.js';
+export { Trainer, type EvaluationLog, type StepLog, type TrainerOptions, type TrainResult } from './train/trainer.js';
+export type { TrainingArguments } from './train/training-arguments.js';

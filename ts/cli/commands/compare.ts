@@ -1,0 +1,44 @@
+import { Command, Option } from 'commander';
+import { createBackend } from '../../backend/create-backend-node.js';
+import { compareTable } from '../../report/compare-table.js';
+import { collectWarnings } from '../../report/summarize.js';
+import { writeReport } from '../../report/write-report-node.js';
+import { compareRuns } from '../compare-runs.js';
+import { addRunOptions, integers, type RunOptions } from '../options.js';
+import { print, warn } from '../output.js';
+
+interface CompareOptions extends RunOptions {
+  density?: 'tanh' | 'l0';
+  seeds: number[];
+  out: string;
+}
+
+/** `deftune compare`: the paper's table for one model and data set. */
+export const compare = addRunOptions(
+  new Command('compare').description('train PEFT and DEFT from the same seeds and compare them'),
+)
+  .option('--seeds <list>', 'seeds, by comma', integers, [0, 1, 2])
+  .addOption(
+    new Option('--density <loss>', "density loss of DEFT (default: by the model's activation)").choices(['tanh', 'l0']),
+  )
+  .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
+  .action(async (options: CompareOptions) => {
+    const backend = await createBackend(options);
+    const result = await compareRuns({
+      options,
+      seeds: options.seeds,
+      density: {
+        loss: options.density,
+        form: options.densityForm,
+        alpha: options.alpha,
+        beta: options.beta,
+        eps: options.eps,
+      },
+      backend,
+      command: `deftune ${process.argv.slice(2).join(' ')}`,
+      onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
+    });
+    const report = writeReport(options.out, result);
+    warn(collectWarnings(result));
+    print({ ...result, report }, [compareTable(result), `report: ${report}`], options.json);
+  });

@@ -1,0 +1,49 @@
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { createBackend } from '../../backend/create-backend-node.js';
+import { compareTable } from '../../report/compare-table.js';
+import { collectWarnings } from '../../report/summarize.js';
+import { writeReport } from '../../report/write-report-node.js';
+import { compareRuns } from '../compare-runs.js';
+import { addCommonOptions, integer, type CommonOptions } from '../options.js';
+import { print, warn } from '../output.js';
+
+interface DemoOptions extends CommonOptions {
+  out: string;
+  epochs: number;
+  seed: number;
+}
+
+/** File of the bundled model and sentences. */
+function bundled(path: string): string {
+  return fileURLToPath(new URL(`../../../assets/${path}`, import.meta.url));
+}
+
+/** `deftune demo`: PEFT against DEFT on the bundled model; no network, about a minute. */
+export const demo = addCommonOptions(new Command('demo'))
+  .description('PEFT against DEFT on the bundled model and sentences (about a minute, no network)')
+  .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
+  .option('--epochs <n>', 'passes over the bundled sentences', integer, 20)
+  .option('--seed <n>', 'seed', integer, 0)
+  .action(async (options: DemoOptions) => {
+    const backend = await createBackend(options);
+    const result = await compareRuns({
+      options: {
+        ...options,
+        model: bundled('bert-mini-relu'),
+        trainFile: bundled('sst2-sample/train.tsv'),
+        validFile: bundled('sst2-sample/valid.tsv'),
+        warmup: 0.1,
+        shuffle: true,
+      },
+      seeds: [options.seed],
+      density: {},
+      backend,
+      command: 'deftune demo',
+    });
+    result.model = 'bert-mini-relu (bundled)';
+    result.data = 'SST-2, bundled sample';
+    const report = writeReport(options.out, result);
+    warn(collectWarnings(result));
+    print({ ...result, report }, [compareTable(result), `report: ${report}`], options.json);
+  });

@@ -1,0 +1,63 @@
+import { Command } from 'commander';
+import Table from 'cli-table3';
+import { createBackend } from '../../backend/create-backend-node.js';
+import { prepareExamples } from '../../data/prepare-examples.js';
+import { readRecords } from '../../data/records-node.js';
+import { getTask } from '../../data/tasks/index.js';
+import { DeftuneError } from '../../error.js';
+import { predict } from '../../train/evaluate.js';
+import { openModel } from '../open-model.js';
+import {
+  addCommonOptions,
+  addModelOptions,
+  integer,
+  type CommonOptions,
+  type DataOptions,
+  type ModelPathOptions,
+} from '../options.js';
+import { print } from '../output.js';
+import { formatPercent } from '../ui/format.js';
+import { createProgress } from '../ui/progress.js';
+
+interface DensityOptions extends CommonOptions, ModelPathOptions, Pick<DataOptions, 'task' | 'data'> {
+  input?: string;
+  batchSize: number;
+}
+
+/** `deftune density`: exact non-zeros of the MLP activations by layer. */
+export const density = addModelOptions(addCommonOptions(new Command('density')))
+  .description('share of exact non-zeros in the MLP activations, by layer, over real tokens')
+  .option('--input <file>', 'records: JSONL, CSV or TSV (labels are not needed)')
+  .option('--task <name>', 'benchmark task (sst2), with --data')
+  .option('--data <dir>', "folder of the task's files; its validation file is read")
+  .option('--batch-size <n>', 'sequences a batch', integer, 32)
+  .action(async (options: DensityOptions) => {
+    const file =
+      options.input ??
+      (options.task !== undefined && options.data !== undefined
+        ? getTask(options.task).files(options.data).valid
+        : undefined);
+    if (file === undefined) throw new DeftuneError('no data given, expected --input FILE, or --task NAME --data DIR');
+    const records = readRecords(file);
+    const backend = await createBackend(options);
+    const { base, tokenizer } = await openModel(options, backend);
+    const { examples } = prepareExamples(records, { ...base.info, tokenizer, fileName: file });
+    const progress = createProgress(examples.length, { label: 'density' });
+    const result = await predict(base, examples, {
+      batchSize: options.batchSize,
+      onProgress: (done) => {
+        progress.update(done);
+      },
+    }).finally(() => {
+      progress.stop();
+    });
+    const table = new Table({
+      head: ['layer', 'density %'],
+      colAligns: ['left', 'right'],
+      style: { head: [], border: [] },
+    });
+    for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
+    table.push(['mean', formatPercent(result.density, 2)]);
+    const { density: mean, layerDensity, tokens } = result;
+    print({ density: mean, layerDensity, examples: examples.length, tokens }, [table.toString()], options.json);
+  });

@@ -1,0 +1,56 @@
+import { Command } from 'commander';
+import { createBackend } from '../../backend/create-backend-node.js';
+import { prepareExamples } from '../../data/prepare-examples.js';
+import { evaluate } from '../../train/evaluate.js';
+import { loadData, type LabelledFile } from '../load-data.js';
+import { openModel } from '../open-model.js';
+import {
+  addCommonOptions,
+  addDataOptions,
+  addModelOptions,
+  integer,
+  type CommonOptions,
+  type DataOptions,
+  type ModelPathOptions,
+} from '../options.js';
+import { print, warn } from '../output.js';
+import { formatPercent } from '../ui/format.js';
+import { createProgress } from '../ui/progress.js';
+
+interface EvalOptions extends CommonOptions, ModelPathOptions, DataOptions {
+  metric?: string;
+  batchSize: number;
+}
+
+/** `deftune eval`: metric, loss and density on labelled records. */
+export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new Command('eval'))))
+  .description('metric, loss and density of a model on labelled records')
+  .option('--metric <name>', 'accuracy, f1, matthews, pearson or spearman (default: by the task)')
+  .option('--batch-size <n>', 'sequences a batch', integer, 32)
+  .action(async (options: EvalOptions) => {
+    const data = loadData(options, 'valid');
+    const backend = await createBackend(options);
+    const { base, tokenizer } = await openModel(options, backend);
+    const file = data.valid as LabelledFile;
+    const { examples, truncated } = prepareExamples(file.records, { ...base.info, ...file, tokenizer });
+    const progress = createProgress(examples.length, { label: 'eval' });
+    const result = await evaluate(base, examples, {
+      metricName: options.metric ?? data.metricName,
+      batchSize: options.batchSize,
+      onProgress: (done) => {
+        progress.update(done);
+      },
+    }).finally(() => {
+      progress.stop();
+    });
+    const { metricName, metric, loss, density, layerDensity, warnings } = result;
+    if (truncated > 0) warnings.push(`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`);
+    warn(warnings);
+    print(
+      { [metricName]: metric, loss, density, layerDensity, examples: result.examples, truncated, warnings },
+      [
+        `${metricName} ${formatPercent(metric, 2)}, loss ${loss.toFixed(4)}, density ${formatPercent(density, 2)} on ${result.examples} examples`,
+      ],
+      options.json,
+    );
+  });

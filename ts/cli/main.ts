@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+import process from 'node:process';
+import { Command, CommanderError } from 'commander';
+import { compare } from './commands/compare.js';
+import { demo } from './commands/demo.js';
+import { density } from './commands/density.js';
+import { evalCommand } from './commands/eval.js';
+import { info } from './commands/info.js';
+import { predict } from './commands/predict.js';
+import { train } from './commands/train.js';
+import { version } from './version.js';
+
+const program = new Command('deftune')
+  .description('Fine-tune pretrained transformers on CPUs, and make them sparse while doing so.')
+  .version(version)
+  .showHelpAfterError('(--help shows the options)');
+for (const command of [demo, train, evalCommand, predict, density, compare, info]) program.addCommand(command);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode);
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`error: ${message.split('\n')[0]}\n`);
+  if (process.argv.includes('--debug') && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+}

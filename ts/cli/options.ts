@@ -1,0 +1,134 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { BackendOptions } from '../backend/backend.js';
+
+/** A number; the range is checked where the value is used. */
+export function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError(`'${text}' is not a number.`);
+  return value;
+}
+
+/** A whole number from 0. */
+export function integer(text: string): number {
+  const value = number(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError(`'${text}' is not a whole number from 0.`);
+  return value;
+}
+
+/** Numbers separated by commas. */
+export function integers(text: string): number[] {
+  return text.split(',').map(integer);
+}
+
+/** Names separated by commas, or one regular expression or `all-linear`. */
+export function targets(text: string): string | string[] {
+  const isPattern = /[\\^$*+?()[\]{}|]/.test(text) || text === 'all-linear';
+  return isPattern ? text : text.split(',').map((name) => name.trim());
+}
+
+/** Options that every command understands. */
+export interface CommonOptions extends BackendOptions {
+  json?: boolean;
+  debug?: boolean;
+}
+
+/** --backend, --threads, --json and --debug. */
+export function addCommonOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--backend <name>', 'native or wasm (default: native, else wasm)').choices(['native', 'wasm']),
+    )
+    .option('--threads <n>', 'threads, 1 to 256 (default: all cores)', integer)
+    .option('--json', 'print the result as JSON')
+    .option('--debug', 'show the stack of an error');
+}
+
+/** --model and --adapter. */
+export interface ModelPathOptions {
+  model: string;
+  adapter?: string;
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .option('--adapter <dir>', "adapter directory in peft's format");
+}
+
+/** Where labelled data come from. */
+export interface DataOptions {
+  task?: string;
+  data?: string;
+  trainFile?: string;
+  validFile?: string;
+}
+
+/** Settings of a run, shared by train and compare. */
+export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions {
+  method?: string;
+  densityForm?: 'feature-map' | 'element';
+  alpha?: number;
+  beta?: number;
+  eps?: number;
+  lr?: number;
+  scheduler?: string;
+  warmup?: number;
+  weightDecay?: number;
+  maxGradNorm?: number;
+  epochs?: number;
+  maxSteps?: number;
+  batchSize?: number;
+  accumulate?: number;
+  shuffle: boolean;
+  dropout?: number;
+  evalSteps?: number;
+  evalEpochs?: boolean;
+  loraR?: number;
+  loraAlpha?: number;
+  loraDropout?: number;
+  loraTarget?: string | string[];
+}
+
+export function addDataOptions(command: Command): Command {
+  return command
+    .option('--task <name>', 'benchmark task (sst2), with --data')
+    .option('--data <dir>', "folder of the task's files")
+    .option('--train-file <file>', 'training records: JSONL, CSV or TSV')
+    .option('--valid-file <file>', 'validation records');
+}
+
+export function addRunOptions(command: Command): Command {
+  addDataOptions(addModelOptions(addCommonOptions(command)));
+  return command
+    .option('--method <name>', 'lora, full or head (default: lora)')
+    .addOption(
+      new Option(
+        '--density-form <form>',
+        "feature-map (the paper) or element (the authors' code); default: feature-map",
+      ).choices(['feature-map', 'element']),
+    )
+    .option('--alpha <x>', 'weight of the density loss (default: 0.05)', number)
+    .option('--beta <x>', 'steepness of tanh (default: 20)', number)
+    .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)
+    .option('--lr <x>', 'peak learning rate (default: 1e-3)', number)
+    .option('--scheduler <name>', 'linear or constant (default: linear)')
+    .option('--warmup <n>', 'warm-up steps, or a share of the run below 1 (default: 0)', number)
+    .option('--weight-decay <x>', "AdamW's weight decay (default: 0)", number)
+    .option('--max-grad-norm <x>', 'clip gradients to this norm, 0: off (default: 1)', number)
+    .option('--epochs <x>', 'passes over the data (default: 3)', number)
+    .option('--max-steps <n>', 'steps of the run, instead of --epochs', integer)
+    .option('--batch-size <n>', 'sequences a batch (default: 32)', integer)
+    .option('--accumulate <n>', 'batches a step (default: 1)', integer)
+    .option('--no-shuffle', 'keep the order of the data')
+    .option('--dropout <p>', "override the model's dropout", number)
+    .option('--eval-steps <n>', 'evaluate each N steps', integer)
+    .option('--eval-epochs', 'evaluate after each epoch')
+    .option('--lora-r <n>', 'rank (default: 8)', integer)
+    .option('--lora-alpha <x>', 'scale is alpha / r (default: 16)', number)
+    .option('--lora-dropout <p>', 'dropout on the low-rank path (default: 0)', number)
+    .option(
+      '--lora-target <names>',
+      "modules: names by comma, a regular expression, or all-linear (default: peft's)",
+      targets,
+    );
+}

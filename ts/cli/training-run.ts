@@ -1,0 +1,133 @@
+import type { Backend } from '../backend/backend.js';
+import { prepareExamples, type PreparedExamples } from '../data/prepare-examples.js';
+import { densityLoss, type DensityLossOptions } from '../density/density-loss.js';
+import { DeftuneError } from '../error.js';
+import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
+import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
+import type { LabelledFile, LoadedData } from './load-data.js';
+import { openModel } from './open-model.js';
+import type { RunOptions } from './options.js';
+import { createProgress } from './ui/progress.js';
+
+/** A finished run, its model still open. */
+export interface FinishedRun {
+  model: PeftModel;
+  result: TrainResult;
+  method: string;
+  density: string | undefined;
+  trainExamples: number;
+  validExamples: number;
+  /** What the summary must say: truncated texts, a new head, collapsed predictions. */
+  warnings: string[];
+  notices: string[];
+}
+
+/** One run of train or compare. */
+export interface TrainingRun {
+  options: RunOptions;
+  data: LoadedData;
+  backend: Backend;
+  seed: number;
+  /** Undefined: plain PEFT. */
+  density: DensityLossOptions | undefined;
+  /** Of the progress bar. */
+  label: string;
+  onStep?: (log: StepLog) => void;
+  onEvaluate?: TrainerOptions['onEvaluate'];
+}
+
+/** Opens the model, injects the method, and trains with a progress bar. The caller disposes of the model. */
+export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
+  const { options, data, backend, seed, label } = run;
+  const notices: string[] = [];
+  const { base, peft, tokenizer } = await openModel(options, backend, {
+    numLabels: data.regression ? 1 : data.labelNames.length,
+    labelNames: data.regression ? undefined : data.labelNames,
+    dropout: options.dropout,
+    seed,
+    onNotice: (notice) => notices.push(notice),
+  });
+  try {
+    const model = peft ?? inject(options, base, seed);
+    if (peft && options.method !== undefined && options.method !== peft.method.name) {
+      throw new DeftuneError(`--method is ${options.method}, expected ${peft.method.name} as in the adapter`);
+    }
+    const prepare = (file: LabelledFile | undefined): PreparedExamples | undefined =>
+      file && prepareExamples(file.records, { ...base.info, ...file, tokenizer });
+    const train = prepare(data.train) as PreparedExamples;
+    const valid = prepare(data.valid);
+    const loss = run.density && densityLoss(run.density, base.info.activation);
+    const trainer = new Trainer({
+      model,
+      trainDataset: train.examples,
+      evalDataset: valid?.examples,
+      metricName: data.metricName,
+      auxiliaryLosses: loss ? [loss] : [],
+      args: {
+        ...definedArguments(options),
+        shuffle: options.shuffle,
+        seed,
+      },
+      onStep: (log) => {
+        run.onStep?.(log);
+        progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
+      },
+      onEvaluate: run.onEvaluate,
+    });
+    const progress = createProgress(trainer.totalSteps, { label });
+    const result = await trainer.train().finally(() => {
+      progress.stop();
+    });
+    const warnings = [...truncationNotes(train, valid, base.info.maxLength), ...(result.evaluation?.warnings ?? [])];
+    return {
+      model,
+      result,
+      method: model.method.describe(model.config),
+      density: loss?.description,
+      trainExamples: train.examples.length,
+      validExamples: valid?.examples.length ?? 0,
+      warnings,
+      notices,
+    };
+  } catch (error) {
+    base.dispose();
+    throw error;
+  }
+}
+
+function inject(options: RunOptions, base: Parameters<typeof getPeftModel>[0], seed: number): PeftModel {
+  return getPeftModel(base, {
+    method: options.method ?? 'lora',
+    seed,
+    r: options.loraR,
+    loraAlpha: options.loraAlpha,
+    loraDropout: options.loraDropout,
+    targetModules: options.loraTarget,
+  });
+}
+
+function definedArguments(options: RunOptions): TrainerOptions['args'] {
+  return {
+    learningRate: options.lr as number,
+    lrScheduler: options.scheduler as string,
+    warmup: options.warmup as number,
+    weightDecay: options.weightDecay as number,
+    maxGradNorm: options.maxGradNorm as number,
+    epochs: options.epochs as number,
+    maxSteps: options.maxSteps as number,
+    batchSize: options.batchSize as number,
+    gradientAccumulationSteps: options.accumulate as number,
+    evalSteps: options.evalSteps as number,
+    evalEpochs: options.evalEpochs as boolean,
+  };
+}
+
+function truncationNotes(train: PreparedExamples, valid: PreparedExamples | undefined, maxLength: number): string[] {
+  const counts = [
+    [train.truncated, 'training'],
+    [valid?.truncated ?? 0, 'validation'],
+  ] as const;
+  return counts
+    .filter(([count]) => count > 0)
+    .map(([count, kind]) => `${count} ${kind} texts were longer than ${maxLength} tokens and were cut`);
+}

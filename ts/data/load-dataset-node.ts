@@ -1,0 +1,20 @@
+import type { ModelInfo } from '../models/model.js';
+import type { Example } from './batching.js';
+import { resolveLabels } from './labels.js';
+import { prepareExamples } from './prepare-examples.js';
+import { readRecords } from './records-node.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** What turns the records of a file into examples. */
+export interface LoadDatasetOptions {
+  tokenizer?: Tokenizer | undefined;
+  /** `model.info`: position limit, vocabulary and label names. */
+  info: ModelInfo;
+}
+
+/** Reads labelled records (JSONL, CSV or TSV) and tokenizes them. @throws DeftuneError naming file, line and field. */
+export function loadDataset(path: string, { tokenizer, info }: LoadDatasetOptions): Example[] {
+  const records = readRecords(path);
+  const { labels } = resolveLabels(records, path, info.labelNames);
+  return prepareExamples(records, { ...info, tokenizer, fileName: path, labels }).examples;
+}
