@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
+import type { Node } from '../tensor/node.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Node } from './node.js';
 
 /**
  * Gradients of a scalar with respect to every leaf that requires one (parameters). Reverse-mode differentiation over the recorded

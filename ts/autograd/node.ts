@@ -1,18 +1,6 @@
 import type { Backend } from '../backend/backend.js';
+import type { GradientHandles, Node } from '../tensor/node.js';
 import { Tensor } from '../tensor/tensor.js';
-
-/** Gradients by output (in) or input (out); 0 where there is none. */
-export type GradientHandles = readonly number[];
-
-/** One recorded operation. */
-export interface Node {
-  readonly name: string;
-  /** Grows with each operation: backward runs in falling order. */
-  readonly order: number;
-  readonly inputs: readonly (Tensor | undefined)[];
-  readonly backward: (grads: GradientHandles) => GradientHandles;
-  readonly outputs: number;
-}
 
 let nextOrder = 1;
 let recording = true;

@@ -1,4 +1,3 @@
-import type { ModelInfo } from '../models/model.js';
 import type { Example } from './batching.js';
 import { resolveLabels } from './labels.js';
 import { prepareExamples } from './prepare-examples.js';
@@ -9,7 +8,7 @@ import type { Tokenizer } from './tokenizer.js';
 export interface LoadDatasetOptions {
   tokenizer?: Tokenizer | undefined;
   /** `model.info`: position limit, vocabulary and label names. */
-  info: ModelInfo;
+  info: { maxLength: number; vocabSize: number; labelNames: readonly string[] };
 }
 
 /** Reads labelled records (JSONL, CSV or TSV) and tokenizes them. @throws DeftuneError naming file, line and field. */

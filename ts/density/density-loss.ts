@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { DeftuneError } from '../error.js';
+import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
 import type { MlpObservation } from '../nn/forward-context.js';
 import { isReluFamily } from '../ops/activation-kind.js';
 import { densityValue } from '../ops/density-value.js';
 import { add, scale } from '../ops/elementwise.js';
 import { validate } from '../io/validate.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { AuxiliaryLoss } from '../train/auxiliary-loss.js';
 
 /** Settings of the density loss. */
 export interface DensityLossOptions {

@@ -272,7 +272,13 @@ export const bert: ModelFamily = {
       return new BertLayer(
         `encoder.layer.${index}`,
         new BertAttention(
-          new BertSelfAttention(projection('query'), projection('key'), projection('value'), c.heads, c.attentionDropout),
+          new BertSelfAttention(
+            projection('query'),
+            projection('key'),
+            projection('value'),
+            c.heads,
+            c.attentionDropout,
+          ),
           output(`${path}.attention.output`, d),
         ),
         new BertIntermediate(weights.linear(`${path}.intermediate.dense`, c.dFf, d)),

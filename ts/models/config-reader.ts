@@ -9,14 +9,20 @@ export class ConfigReader {
   ) {}
 
   /** A whole number in a range. */
-  integer(field: string, { min = 1, max = 1e7, fallback }: { min?: number; max?: number; fallback?: number } = {}): number {
+  integer(
+    field: string,
+    { min = 1, max = 1e7, fallback }: { min?: number; max?: number; fallback?: number } = {},
+  ): number {
     const value = this.config[field] ?? fallback;
     if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
     return this.fail(field, value, `a whole number from ${min} to ${max}`);
   }
 
   /** A number in a range (bounds included). */
-  number(field: string, { min = -Infinity, max = Infinity, fallback }: { min?: number; max?: number; fallback?: number }): number {
+  number(
+    field: string,
+    { min = -Infinity, max = Infinity, fallback }: { min?: number; max?: number; fallback?: number },
+  ): number {
     const value = this.config[field] ?? fallback;
     if (typeof value === 'number' && value >= min && value <= max) return value;
     return this.fail(field, value, `a number from ${min} to ${max}`);

@@ -87,7 +87,8 @@ export class WeightReader {
   /** New weights as transformers makes them: normal with the config's range, biases zero. */
   private initialized(name: string, shape: readonly number[]): Parameter {
     const values = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
-    if (!name.endsWith('.bias')) for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
+    if (!name.endsWith('.bias'))
+      for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
     return Parameter.of(this.backend, values, shape);
   }
 

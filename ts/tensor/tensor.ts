@@ -1,5 +1,5 @@
 import type { Backend } from '../backend/backend.js';
-import type { Node } from '../autograd/node.js';
+import type { Node } from './node.js';
 
 /**
  * A tensor that lives in a backend; this is a typed name for it. It is freed with the scope it was made in (see {@link scope}), or by

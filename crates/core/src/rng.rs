@@ -40,7 +40,10 @@ impl Stream {
     /// Uniform in [0, 1) for LANES elements.
     #[inline(always)]
     pub fn uniform_simd<S: Simd>(self, s: S, index: u32) -> S::F {
-        s.mul(s.to_f(s.shr_i::<8>(self.bits_simd(s, index))), s.splat(1.0 / 16_777_216.0))
+        s.mul(
+            s.to_f(s.shr_i::<8>(self.bits_simd(s, index))),
+            s.splat(1.0 / 16_777_216.0),
+        )
     }
 }
 

@@ -20,23 +20,36 @@ pub struct Pool {
 impl Pool {
     /// `threads` is clamped to 1..=256; WebAssembly has one.
     pub fn new(threads: usize) -> Pool {
-        let threads = if cfg!(target_arch = "wasm32") { 1 } else { threads.clamp(1, 256) };
+        let threads = if cfg!(target_arch = "wasm32") {
+            1
+        } else {
+            threads.clamp(1, 256)
+        };
         #[cfg(target_arch = "wasm32")]
-        return Pool { threads, region: Mutex::new(()) };
+        return Pool {
+            threads,
+            region: Mutex::new(()),
+        };
         #[cfg(not(target_arch = "wasm32"))]
         {
             let shared = std::sync::Arc::new(workers::Shared::default());
             let mut handles = Vec::new();
             for index in 1..threads {
                 let shared = shared.clone();
-                let spawned =
-                    std::thread::Builder::new().name(format!("deftune-{index}")).spawn(move || workers::run(&shared));
+                let spawned = std::thread::Builder::new()
+                    .name(format!("deftune-{index}"))
+                    .spawn(move || workers::run(&shared));
                 // Fewer threads than asked for is slower, never wrong.
                 if let Ok(handle) = spawned {
                     handles.push(handle);
                 }
             }
-            Pool { threads: handles.len() + 1, shared, handles, region: Mutex::new(()) }
+            Pool {
+                threads: handles.len() + 1,
+                shared,
+                handles,
+                region: Mutex::new(()),
+            }
         }
     }
 
@@ -128,7 +141,11 @@ mod workers {
             let mut spins = 0usize;
             while self.busy.load(Ordering::Acquire) != 0 {
                 spins += 1;
-                if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+                if spins < SPINS {
+                    std::hint::spin_loop()
+                } else {
+                    std::thread::yield_now()
+                }
             }
             *lock(&self.task) = None;
             if self.panicked.swap(false, Ordering::SeqCst) {
@@ -170,7 +187,10 @@ mod workers {
                     let mut sleepers = lock(&shared.sleepers);
                     *sleepers += 1;
                     while shared.epoch.load(Ordering::SeqCst) == seen {
-                        sleepers = shared.wake.wait(sleepers).unwrap_or_else(|poisoned| poisoned.into_inner());
+                        sleepers = shared
+                            .wake
+                            .wait(sleepers)
+                            .unwrap_or_else(|poisoned| poisoned.into_inner());
                     }
                     *sleepers -= 1;
                 }

@@ -21,7 +21,9 @@ impl NativeBackend {
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(napi::Error::from_reason(error.to_string())),
-            Err(_) => Err(napi::Error::from_reason("internal error: the native core panicked (please report it)")),
+            Err(_) => Err(napi::Error::from_reason(
+                "internal error: the native core panicked (please report it)",
+            )),
         }
     }
 }
@@ -31,9 +33,13 @@ impl NativeBackend {
     #[napi(constructor)]
     pub fn new(threads: u32, isa: String) -> napi::Result<NativeBackend> {
         match catch_unwind(|| Engine::new(threads, &isa)) {
-            Ok(Ok(engine)) => Ok(NativeBackend { engine: RefCell::new(engine) }),
+            Ok(Ok(engine)) => Ok(NativeBackend {
+                engine: RefCell::new(engine),
+            }),
             Ok(Err(error)) => Err(napi::Error::from_reason(error.to_string())),
-            Err(_) => Err(napi::Error::from_reason("internal error: the native core panicked (please report it)")),
+            Err(_) => Err(napi::Error::from_reason(
+                "internal error: the native core panicked (please report it)",
+            )),
         }
     }
 

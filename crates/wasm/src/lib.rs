@@ -22,7 +22,9 @@ impl WasmBackend {
     #[wasm_bindgen(constructor)]
     pub fn new(threads: u32, isa: &str) -> Result<WasmBackend, JsError> {
         let engine = Engine::new(threads, isa).map_err(|error| JsError::new(&error.to_string()))?;
-        Ok(WasmBackend { engine: RefCell::new(engine) })
+        Ok(WasmBackend {
+            engine: RefCell::new(engine),
+        })
     }
 
     #[wasm_bindgen(js_name = "isaName")]

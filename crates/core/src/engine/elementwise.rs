@@ -26,7 +26,13 @@ impl Engine {
             return Err(Error::Internal("addInPlace: y is also x".into()));
         }
         self.in_place("addInPlace", y, |engine, values| {
-            elementwise::add_in_place(engine.isa, &engine.pool, values, engine.f32("addInPlace", x)?, scale as f32);
+            elementwise::add_in_place(
+                engine.isa,
+                &engine.pool,
+                values,
+                engine.f32("addInPlace", x)?,
+                scale as f32,
+            );
             Ok(())
         })
     }
@@ -83,7 +89,14 @@ impl Engine {
         let (count, cols) = self.shape(dy)?;
         self.expect_len(OP, "ids", ids, count)?;
         let mut table = AlignedBuf::new_zeroed(rows as usize * cols)?;
-        embedding::scatter_add_rows(self.isa, &self.pool, self.f32(OP, dy)?, self.i32(OP, ids)?, cols, &mut table)?;
+        embedding::scatter_add_rows(
+            self.isa,
+            &self.pool,
+            self.f32(OP, dy)?,
+            self.i32(OP, ids)?,
+            cols,
+            &mut table,
+        )?;
         Ok(self.new_f32(rows as usize, cols, table))
     }
 

@@ -30,7 +30,12 @@ impl Engine {
         let mut tensor = self.tensors.take(y)?;
         let result = match &mut tensor.data {
             Data::F32(values) => self.product("linearAdd", x, weight, 0, Accumulate::Add(scale as f32), values),
-            _ => Err(Error::Kind { op: "linearAdd", handle: y, found: "other values", expected: "f32 values" }),
+            _ => Err(Error::Kind {
+                op: "linearAdd",
+                handle: y,
+                found: "other values",
+                expected: "f32 values",
+            }),
         };
         self.tensors.put_back(y, tensor);
         result.map(|()| y)
@@ -52,14 +57,44 @@ impl Engine {
             self.expect_len(op, "bias", bias, out)?;
         }
         let sparse = self.is_activations(x);
-        self.pack(op, weight, if sparse { &[Form::Forward, Form::NeuronsIn] } else { &[Form::Forward] })?;
-        let bias = if bias == 0 { None } else { Some(&self.f32(op, bias)?[..]) };
+        self.pack(
+            op,
+            weight,
+            if sparse {
+                &[Form::Forward, Form::NeuronsIn]
+            } else {
+                &[Form::Forward]
+            },
+        )?;
+        let bias = if bias == 0 {
+            None
+        } else {
+            Some(&self.f32(op, bias)?[..])
+        };
         let panels = self.panels(weight, Form::Forward)?;
         if sparse {
             let o = self.activations(op, x)?;
-            zero_skip(self.isa, &self.pool, o, self.neurons(weight, Form::NeuronsIn)?, panels, bias, accumulate, y);
+            zero_skip(
+                self.isa,
+                &self.pool,
+                o,
+                self.neurons(weight, Form::NeuronsIn)?,
+                panels,
+                bias,
+                accumulate,
+                y,
+            );
         } else {
-            matmul(self.isa, &self.pool, self.f32(op, x)?, rows, panels, bias, accumulate, y);
+            matmul(
+                self.isa,
+                &self.pool,
+                self.f32(op, x)?,
+                rows,
+                panels,
+                bias,
+                accumulate,
+                y,
+            );
         }
         Ok(())
     }
@@ -98,7 +133,12 @@ impl Engine {
         let mut tensor = self.tensors.take(dx)?;
         let result = match &mut tensor.data {
             Data::F32(values) => self.input_gradient(OP, dy, weight, Accumulate::Add(scale as f32), values),
-            _ => Err(Error::Kind { op: OP, handle: dx, found: "other values", expected: "f32 values" }),
+            _ => Err(Error::Kind {
+                op: OP,
+                handle: dx,
+                found: "other values",
+                expected: "f32 values",
+            }),
         };
         self.tensors.put_back(dx, tensor);
         result.map(|()| dx)
@@ -114,13 +154,39 @@ impl Engine {
     ) -> Result<()> {
         let (rows, _) = self.shape(dy)?;
         let sparse = self.is_activations(dy);
-        self.pack(op, weight, if sparse { &[Form::Backward, Form::NeuronsOut] } else { &[Form::Backward] })?;
+        self.pack(
+            op,
+            weight,
+            if sparse {
+                &[Form::Backward, Form::NeuronsOut]
+            } else {
+                &[Form::Backward]
+            },
+        )?;
         let panels = self.panels(weight, Form::Backward)?;
         if sparse {
             let grad = self.activations(op, dy)?;
-            zero_skip(self.isa, &self.pool, grad, self.neurons(weight, Form::NeuronsOut)?, panels, None, accumulate, dx);
+            zero_skip(
+                self.isa,
+                &self.pool,
+                grad,
+                self.neurons(weight, Form::NeuronsOut)?,
+                panels,
+                None,
+                accumulate,
+                dx,
+            );
         } else {
-            matmul(self.isa, &self.pool, self.f32(op, dy)?, rows, panels, None, accumulate, dx);
+            matmul(
+                self.isa,
+                &self.pool,
+                self.f32(op, dy)?,
+                rows,
+                panels,
+                None,
+                accumulate,
+                dx,
+            );
         }
         Ok(())
     }
@@ -135,12 +201,28 @@ impl Engine {
         let add = Accumulate::Add(scale as f32);
         if self.is_activations(dy) {
             let dense = self.dense_rows(OP, x)?;
-            sparse_at_b(self.isa, &self.pool, self.activations(OP, dy)?, &dense, inputs, add, &mut dw)?;
+            sparse_at_b(
+                self.isa,
+                &self.pool,
+                self.activations(OP, dy)?,
+                &dense,
+                inputs,
+                add,
+                &mut dw,
+            )?;
         } else if self.is_activations(x) {
             // xᵀ · dy is the transpose of what is asked for.
             let mut transposed = AlignedBuf::new_zeroed(out * inputs)?;
             let dense = self.f32(OP, dy)?;
-            sparse_at_b(self.isa, &self.pool, self.activations(OP, x)?, dense, out, add, &mut transposed)?;
+            sparse_at_b(
+                self.isa,
+                &self.pool,
+                self.activations(OP, x)?,
+                dense,
+                out,
+                add,
+                &mut transposed,
+            )?;
             for (row, values) in transposed.chunks_exact(out).enumerate() {
                 for (column, value) in values.iter().enumerate() {
                     dw[column * inputs + row] = *value;

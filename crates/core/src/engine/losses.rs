@@ -18,8 +18,15 @@ impl Engine {
         self.expect_len(OP, "labels", labels, rows)?;
         let mut dlogits = AlignedBuf::uninit(rows * classes)?;
         let (values, labels) = (self.f32(OP, logits)?, self.i32(OP, labels)?);
-        let (loss, _) =
-            softmax_cross_entropy::forward(self.isa, &self.pool, values, classes, labels, IGNORE_INDEX, &mut dlogits)?;
+        let (loss, _) = softmax_cross_entropy::forward(
+            self.isa,
+            &self.pool,
+            values,
+            classes,
+            labels,
+            IGNORE_INDEX,
+            &mut dlogits,
+        )?;
         let loss = self.new_scalar(loss)?;
         Ok(vec![loss, self.new_f32(rows, classes, dlogits)])
     }
@@ -104,10 +111,12 @@ impl Engine {
             }
         };
         let result = match (&mut first.data, &mut second.data) {
-            (super::tensors::Data::F32(m), super::tensors::Data::F32(v)) => self.in_place(OP, param, |engine, values| {
-                optimizer::adamw_step(engine.isa, &engine.pool, values, engine.f32(OP, grad)?, m, v, &settings);
-                Ok(())
-            }),
+            (super::tensors::Data::F32(m), super::tensors::Data::F32(v)) => {
+                self.in_place(OP, param, |engine, values| {
+                    optimizer::adamw_step(engine.isa, &engine.pool, values, engine.f32(OP, grad)?, m, v, &settings);
+                    Ok(())
+                })
+            }
             _ => Err(Error::Internal("adamwStep: m and v must hold f32 values".into())),
         };
         self.tensors.put_back(m, first);
@@ -118,11 +127,21 @@ impl Engine {
 
 fn density_loss(op: &'static str, kind: u32, parameter: f64) -> Result<DensityLoss> {
     if !(parameter > 0.0 && parameter.is_finite()) {
-        return Err(Error::Value { op, what: "beta or eps", value: parameter.to_string(), expected: "a positive number" });
+        return Err(Error::Value {
+            op,
+            what: "beta or eps",
+            value: parameter.to_string(),
+            expected: "a positive number",
+        });
     }
     match kind {
         0 => Ok(DensityLoss::Tanh { beta: parameter as f32 }),
         1 => Ok(DensityLoss::L0 { eps: parameter as f32 }),
-        _ => Err(Error::Value { op, what: "density loss", value: kind.to_string(), expected: "0 (tanh) or 1 (l0)" }),
+        _ => Err(Error::Value {
+            op,
+            what: "density loss",
+            value: kind.to_string(),
+            expected: "0 (tanh) or 1 (l0)",
+        }),
     }
 }

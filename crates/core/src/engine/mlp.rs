@@ -57,7 +57,11 @@ impl Engine {
         }
         self.pack(OP, weight, &[super::packs::Form::Forward])?;
         let isa = self.isa;
-        let bias = if bias == 0 { None } else { Some(&self.f32(OP, bias)?[..]) };
+        let bias = if bias == 0 {
+            None
+        } else {
+            Some(&self.f32(OP, bias)?[..])
+        };
         let panels = self.panels(weight, super::packs::Form::Forward)?;
         let source = self.f32(OP, x)?;
         let finished = self.finish_blocks(rows, |blocks| {
@@ -70,8 +74,14 @@ impl Engine {
 
     fn finish_blocks(&self, rows: usize, run: impl FnOnce(&BlockSlots)) -> Result<Vec<Finished>> {
         let mut slots: Vec<Option<Finished>> = (0..rows.div_ceil(ROW_BLOCK)).map(|_| None).collect();
-        run(&BlockSlots { slots: SendPtr::new(&mut slots), count: slots.len() });
-        slots.into_iter().map(|slot| slot.ok_or_else(|| Error::Internal("a row block was not finished".into()))).collect()
+        run(&BlockSlots {
+            slots: SendPtr::new(&mut slots),
+            count: slots.len(),
+        });
+        slots
+            .into_iter()
+            .map(|slot| slot.ok_or_else(|| Error::Internal("a row block was not finished".into())))
+            .collect()
     }
 
     fn collect(&mut self, rows: usize, cols: usize, finished: Vec<Finished>, pre: u32) -> Result<Handles> {
@@ -88,7 +98,9 @@ impl Engine {
         map.iter_mut().for_each(|total| *total /= rows as f32);
         let mut element = AlignedBuf::new_zeroed(1)?;
         element[0] = (element_sum / (rows * cols) as f64) as f32;
-        let o = self.tensors.insert(rows, cols, Data::Activations(Activations { rows, cols, blocks }));
+        let o = self
+            .tensors
+            .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks }));
         let map = self.new_f32(1, cols, map);
         let element = self.new_f32(1, 1, element);
         Ok(vec![o, map, element, pre])
@@ -124,10 +136,26 @@ impl Engine {
         }
         let isa = self.isa;
         let o = self.activations(OP, out)?;
-        let sparse_grad = if grad != 0 && self.is_activations(grad) { Some(self.activations(OP, grad)?) } else { None };
-        let dense_grad = if grad != 0 && sparse_grad.is_none() { Some(&self.f32(OP, grad)?[..]) } else { None };
-        let map = if map_grad != 0 { Some(&self.f32(OP, map_grad)?[..]) } else { None };
-        let pre = if kind.is_relu_family() { None } else { Some(&self.f32(OP, pre)?[..]) };
+        let sparse_grad = if grad != 0 && self.is_activations(grad) {
+            Some(self.activations(OP, grad)?)
+        } else {
+            None
+        };
+        let dense_grad = if grad != 0 && sparse_grad.is_none() {
+            Some(&self.f32(OP, grad)?[..])
+        } else {
+            None
+        };
+        let map = if map_grad != 0 {
+            Some(&self.f32(OP, map_grad)?[..])
+        } else {
+            None
+        };
+        let pre = if kind.is_relu_family() {
+            None
+        } else {
+            Some(&self.f32(OP, pre)?[..])
+        };
         let per_row = 1.0 / rows as f32;
         let per_element = (element_grad / (rows * cols) as f64) as f32;
         let mut blocks: Vec<Option<Block>> = o.blocks.iter().map(|_| None).collect();
@@ -135,7 +163,11 @@ impl Engine {
         self.pool.run(o.blocks.len(), &|index| {
             let first = index * ROW_BLOCK * cols;
             let part = match &o.blocks[index] {
-                Block::Compact { row_starts, indices, values } => {
+                Block::Compact {
+                    row_starts,
+                    indices,
+                    values,
+                } => {
                     let mut g = match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
                         (Some(Block::Compact { values, .. }), _) => values.clone(),
                         (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
@@ -150,13 +182,24 @@ impl Engine {
                     if per_element != 0.0 {
                         density::element::add_gradient(isa, values, per_element, eps as f32, &mut g);
                     }
-                    Block::Compact { row_starts: row_starts.clone(), indices: indices.clone(), values: g }
+                    Block::Compact {
+                        row_starts: row_starts.clone(),
+                        indices: indices.clone(),
+                        values: g,
+                    }
                 }
                 Block::Dense { values } => {
                     let mut g = vec![0.0f32; values.len()];
                     match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
                         (Some(Block::Dense { values }), _) => g.copy_from_slice(values),
-                        (Some(Block::Compact { row_starts, indices, values }), _) => {
+                        (
+                            Some(Block::Compact {
+                                row_starts,
+                                indices,
+                                values,
+                            }),
+                            _,
+                        ) => {
                             scatter_pattern(values, row_starts, indices, cols, &mut g);
                         }
                         (None, Some(dense)) => g.copy_from_slice(&dense[first..first + values.len()]),
@@ -172,17 +215,24 @@ impl Engine {
                     }
                     // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
                     match pre {
-                        None => g.iter_mut().zip(values.iter()).for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
+                        None => g
+                            .iter_mut()
+                            .zip(values.iter())
+                            .for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
                         Some(pre) => activation::backward_slice(isa, kind, &pre[first..first + values.len()], &mut g),
                     }
-                    Block::Dense { values: AlignedBuf::from(g) }
+                    Block::Dense {
+                        values: AlignedBuf::from(g),
+                    }
                 }
             };
             // SAFETY: each task writes the slot of its own index.
             unsafe { *slots.at(index) = Some(part) };
         });
         let blocks = blocks.into_iter().flatten().collect();
-        Ok(self.tensors.insert(rows, cols, Data::Activations(Activations { rows, cols, blocks })))
+        Ok(self
+            .tensors
+            .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks })))
     }
 
     /// Exact non-zeros of MLP activations.
@@ -241,16 +291,28 @@ fn finish(isa: crate::simd::Isa, kind: ActivationKind, scratch: &mut [f32], cols
     for row in scratch.chunks_exact(cols) {
         column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
     }
-    let element_sum = if eps > 0.0 { density::element::value_sum(isa, scratch, eps as f32) } else { 0.0 };
+    let element_sum = if eps > 0.0 {
+        density::element::value_sum(isa, scratch, eps as f32)
+    } else {
+        0.0
+    };
     // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
     let crossover = if kind.is_relu_family() { CROSSOVER } else { -1.0 };
-    Finished { block: compact_block(isa, scratch, cols, crossover), column_sums, element_sum }
+    Finished {
+        block: compact_block(isa, scratch, cols, crossover),
+        column_sums,
+        element_sum,
+    }
 }
 
 fn gather_pattern(dense: &[f32], row_starts: &[u32], indices: &[u16], cols: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(indices.len());
     for (row, bounds) in row_starts.windows(2).enumerate() {
-        values.extend(indices[bounds[0] as usize..bounds[1] as usize].iter().map(|&i| dense[row * cols + i as usize]));
+        values.extend(
+            indices[bounds[0] as usize..bounds[1] as usize]
+                .iter()
+                .map(|&i| dense[row * cols + i as usize]),
+        );
     }
     values
 }
@@ -277,5 +339,10 @@ fn check_width(op: &'static str, cols: usize) -> Result<()> {
     if cols <= u16::MAX as usize {
         return Ok(());
     }
-    Err(Error::Value { op, what: "MLP width", value: cols.to_string(), expected: "at most 65535 neurons" })
+    Err(Error::Value {
+        op,
+        what: "MLP width",
+        value: cols.to_string(),
+        expected: "at most 65535 neurons",
+    })
 }

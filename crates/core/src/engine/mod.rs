@@ -33,10 +33,22 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::UnknownIsa`] when the CPU lacks the instruction set.
     pub fn new(threads: u32, isa: &str) -> Result<Engine> {
-        let forced = if isa.is_empty() { std::env::var(crate::simd::ISA_VARIABLE).ok() } else { Some(isa.to_string()) };
+        let forced = if isa.is_empty() {
+            std::env::var(crate::simd::ISA_VARIABLE).ok()
+        } else {
+            Some(isa.to_string())
+        };
         let isa = Isa::choose(forced.as_deref())?;
-        let threads = if threads == 0 { Pool::available() } else { threads as usize };
-        Ok(Engine { isa, pool: Pool::new(threads), tensors: Tensors::default() })
+        let threads = if threads == 0 {
+            Pool::available()
+        } else {
+            threads as usize
+        };
+        Ok(Engine {
+            isa,
+            pool: Pool::new(threads),
+            tensors: Tensors::default(),
+        })
     }
 
     pub fn isa_name(&self) -> &'static str {
@@ -52,4 +64,3 @@ impl Engine {
         self.pool.threads() as u32
     }
 }
-

@@ -21,8 +21,16 @@ pub(crate) struct Packs {
 
 impl Packs {
     pub fn bytes(&self) -> usize {
-        let panels = [&self.forward, &self.backward].into_iter().flatten().map(PackedB::bytes).sum::<usize>();
-        let neurons = [&self.neurons_in, &self.neurons_out].into_iter().flatten().map(PackedNeurons::bytes).sum::<usize>();
+        let panels = [&self.forward, &self.backward]
+            .into_iter()
+            .flatten()
+            .map(PackedB::bytes)
+            .sum::<usize>();
+        let neurons = [&self.neurons_in, &self.neurons_out]
+            .into_iter()
+            .flatten()
+            .map(PackedNeurons::bytes)
+            .sum::<usize>();
         panels + neurons
     }
 }
@@ -43,7 +51,12 @@ impl Engine {
         let tensor = self.tensors.get_mut(weight)?;
         let (out, inputs) = (tensor.rows, tensor.cols);
         let Data::F32(values) = &tensor.data else {
-            return Err(Error::Kind { op, handle: weight, found: "other values", expected: "an f32 weight" });
+            return Err(Error::Kind {
+                op,
+                handle: weight,
+                found: "other values",
+                expected: "an f32 weight",
+            });
         };
         let packs = &mut tensor.packs;
         for form in forms {
@@ -68,13 +81,23 @@ impl Engine {
 
     pub(crate) fn panels(&self, weight: u32, form: Form) -> Result<&PackedB> {
         let packs = &self.tensors.get(weight)?.packs;
-        let pack = if form == Form::Forward { &packs.forward } else { &packs.backward };
-        pack.as_ref().ok_or_else(|| Error::Internal("a weight was not packed".into()))
+        let pack = if form == Form::Forward {
+            &packs.forward
+        } else {
+            &packs.backward
+        };
+        pack.as_ref()
+            .ok_or_else(|| Error::Internal("a weight was not packed".into()))
     }
 
     pub(crate) fn neurons(&self, weight: u32, form: Form) -> Result<&PackedNeurons> {
         let packs = &self.tensors.get(weight)?.packs;
-        let pack = if form == Form::NeuronsIn { &packs.neurons_in } else { &packs.neurons_out };
-        pack.as_ref().ok_or_else(|| Error::Internal("a weight was not packed".into()))
+        let pack = if form == Form::NeuronsIn {
+            &packs.neurons_in
+        } else {
+            &packs.neurons_out
+        };
+        pack.as_ref()
+            .ok_or_else(|| Error::Internal("a weight was not packed".into()))
     }
 }

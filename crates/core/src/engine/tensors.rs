@@ -52,7 +52,13 @@ pub(crate) struct Tensors {
 
 impl Tensors {
     pub fn insert(&mut self, rows: usize, cols: usize, data: Data) -> u32 {
-        let tensor = Some(Box::new(Tensor { rows, cols, data, packs: Packs::default(), depth: self.scopes.len() }));
+        let tensor = Some(Box::new(Tensor {
+            rows,
+            cols,
+            data,
+            packs: Packs::default(),
+            depth: self.scopes.len(),
+        }));
         let handle = match self.free.pop() {
             Some(handle) => {
                 self.slots[handle as usize - 1] = tensor;
@@ -75,13 +81,18 @@ impl Tensors {
     }
 
     pub fn get_mut(&mut self, handle: u32) -> Result<&mut Tensor> {
-        let slot = (handle as usize).checked_sub(1).and_then(|index| self.slots.get_mut(index));
-        slot.and_then(|slot| slot.as_deref_mut()).ok_or(Error::NoSuchTensor(handle))
+        let slot = (handle as usize)
+            .checked_sub(1)
+            .and_then(|index| self.slots.get_mut(index));
+        slot.and_then(|slot| slot.as_deref_mut())
+            .ok_or(Error::NoSuchTensor(handle))
     }
 
     /// Takes a tensor out while an operation writes into it; [`Tensors::put_back`] returns it.
     pub fn take(&mut self, handle: u32) -> Result<Box<Tensor>> {
-        let slot = (handle as usize).checked_sub(1).and_then(|index| self.slots.get_mut(index));
+        let slot = (handle as usize)
+            .checked_sub(1)
+            .and_then(|index| self.slots.get_mut(index));
         slot.and_then(|slot| slot.take()).ok_or(Error::NoSuchTensor(handle))
     }
 
@@ -90,7 +101,11 @@ impl Tensors {
     }
 
     fn remove(&mut self, handle: u32) -> bool {
-        let removed = self.slots.get_mut((handle as usize).wrapping_sub(1)).and_then(|slot| slot.take()).is_some();
+        let removed = self
+            .slots
+            .get_mut((handle as usize).wrapping_sub(1))
+            .and_then(|slot| slot.take())
+            .is_some();
         if removed {
             self.free.push(handle);
         }
@@ -103,7 +118,12 @@ impl Engine {
         let tensor = self.tensors.get(handle)?;
         match &tensor.data {
             Data::F32(values) => Ok(values),
-            _ => Err(Error::Kind { op, handle, found: tensor.kind(), expected: "f32 values" }),
+            _ => Err(Error::Kind {
+                op,
+                handle,
+                found: tensor.kind(),
+                expected: "f32 values",
+            }),
         }
     }
 
@@ -111,7 +131,12 @@ impl Engine {
         let tensor = self.tensors.get(handle)?;
         match &tensor.data {
             Data::I32(values) => Ok(values),
-            _ => Err(Error::Kind { op, handle, found: tensor.kind(), expected: "i32 values" }),
+            _ => Err(Error::Kind {
+                op,
+                handle,
+                found: tensor.kind(),
+                expected: "i32 values",
+            }),
         }
     }
 
@@ -119,12 +144,23 @@ impl Engine {
         let tensor = self.tensors.get(handle)?;
         match &tensor.data {
             Data::Activations(o) => Ok(o),
-            _ => Err(Error::Kind { op, handle, found: tensor.kind(), expected: "MLP activations" }),
+            _ => Err(Error::Kind {
+                op,
+                handle,
+                found: tensor.kind(),
+                expected: "MLP activations",
+            }),
         }
     }
 
     pub(crate) fn is_activations(&self, handle: u32) -> bool {
-        matches!(self.tensors.get(handle), Ok(Tensor { data: Data::Activations(_), .. }))
+        matches!(
+            self.tensors.get(handle),
+            Ok(Tensor {
+                data: Data::Activations(_),
+                ..
+            })
+        )
     }
 
     /// `(rows, cols)`.
@@ -133,12 +169,24 @@ impl Engine {
     }
 
     /// Error unless the tensor has this shape.
-    pub(crate) fn expect(&self, op: &'static str, what: &'static str, handle: u32, rows: usize, cols: usize) -> Result<()> {
+    pub(crate) fn expect(
+        &self,
+        op: &'static str,
+        what: &'static str,
+        handle: u32,
+        rows: usize,
+        cols: usize,
+    ) -> Result<()> {
         let found = self.shape(handle)?;
         if found == (rows, cols) {
             return Ok(());
         }
-        Err(Error::Shape { op, what, found: format!("[{}, {}]", found.0, found.1), expected: format!("[{rows}, {cols}]") })
+        Err(Error::Shape {
+            op,
+            what,
+            found: format!("[{}, {}]", found.0, found.1),
+            expected: format!("[{rows}, {cols}]"),
+        })
     }
 
     /// Error unless the tensor has this many elements.
@@ -147,7 +195,12 @@ impl Engine {
         if rows * cols == len {
             return Ok(());
         }
-        Err(Error::Shape { op, what, found: format!("[{rows}, {cols}]"), expected: format!("{len} elements") })
+        Err(Error::Shape {
+            op,
+            what,
+            found: format!("[{rows}, {cols}]"),
+            expected: format!("{len} elements"),
+        })
     }
 
     pub(crate) fn new_f32(&mut self, rows: usize, cols: usize, values: AlignedBuf) -> u32 {
@@ -166,7 +219,12 @@ impl Engine {
         let found = tensor.kind();
         let result = match &mut tensor.data {
             Data::F32(values) => write(self, values),
-            _ => Err(Error::Kind { op, handle: y, found, expected: "f32 values" }),
+            _ => Err(Error::Kind {
+                op,
+                handle: y,
+                found,
+                expected: "f32 values",
+            }),
         };
         self.tensors.put_back(y, tensor);
         result.map(|()| y)
@@ -183,7 +241,9 @@ impl Engine {
     /// Copies i32 values in (token ids, offsets, labels).
     pub fn upload_i32(&mut self, values: &[i32], rows: u32, cols: u32) -> Result<u32> {
         check_upload(values.len(), rows, cols)?;
-        Ok(self.tensors.insert(rows as usize, cols as usize, Data::I32(values.to_vec())))
+        Ok(self
+            .tensors
+            .insert(rows as usize, cols as usize, Data::I32(values.to_vec())))
     }
 
     /// Copies little-endian checkpoint bytes in, widened to f32. `dtype` is `F32`, `F16` or `BF16`.
@@ -192,7 +252,12 @@ impl Engine {
             "F32" => 4,
             "F16" | "BF16" => 2,
             _ => {
-                return Err(Error::Value { op: "uploadBytes", what: "dtype", value: dtype.into(), expected: "F32, F16 or BF16" });
+                return Err(Error::Value {
+                    op: "uploadBytes",
+                    what: "dtype",
+                    value: dtype.into(),
+                    expected: "F32, F16 or BF16",
+                });
             }
         };
         check_upload(bytes.len() / size, rows, cols)?;
@@ -223,7 +288,12 @@ impl Engine {
         match &tensor.data {
             Data::F32(values) => Ok(values.to_vec()),
             Data::Activations(o) => Ok(o.to_dense(&self.pool)?.to_vec()),
-            Data::I32(_) => Err(Error::Kind { op: "readF32", handle, found: tensor.kind(), expected: "f32 values" }),
+            Data::I32(_) => Err(Error::Kind {
+                op: "readF32",
+                handle,
+                found: tensor.kind(),
+                expected: "f32 values",
+            }),
         }
     }
 
@@ -237,7 +307,7 @@ impl Engine {
     }
 
     pub fn zeros(&mut self, rows: u32, cols: u32) -> Result<u32> {
-        let len = (rows as usize).checked_mul(cols as usize).unwrap_or(usize::MAX);
+        let len = (rows as usize).saturating_mul(cols as usize);
         let buffer = AlignedBuf::new_zeroed(len)?;
         Ok(self.new_f32(rows as usize, cols as usize, buffer))
     }
@@ -254,7 +324,10 @@ impl Engine {
     pub fn free(&mut self, x: u32) -> Result<u32> {
         if let Ok(tensor) = self.tensors.get(x) {
             let depth = tensor.depth;
-            if let Some(scope) = depth.checked_sub(1).and_then(|index| self.tensors.scopes.get_mut(index)) {
+            if let Some(scope) = depth
+                .checked_sub(1)
+                .and_then(|index| self.tensors.scopes.get_mut(index))
+            {
                 scope.retain(|&handle| handle != x);
             }
         }
@@ -269,7 +342,11 @@ impl Engine {
 
     /// Closes the innermost scope and frees what belongs to it; returns how many tensors were freed.
     pub fn end_scope(&mut self) -> Result<u32> {
-        let scope = self.tensors.scopes.pop().ok_or_else(|| Error::Internal("endScope without beginScope".into()))?;
+        let scope = self
+            .tensors
+            .scopes
+            .pop()
+            .ok_or_else(|| Error::Internal("endScope without beginScope".into()))?;
         let mut freed = 0;
         for handle in scope {
             freed += self.tensors.remove(handle) as u32;
@@ -280,11 +357,21 @@ impl Engine {
     /// Moves a tensor `levels` scopes outwards (0: out of all of them), so that it outlives the inner ones.
     pub fn keep(&mut self, x: u32, levels: u32) -> Result<u32> {
         let depth = self.tensors.get(x)?.depth;
-        let target = if levels == 0 { 0 } else { depth.saturating_sub(levels as usize) };
-        if let Some(scope) = depth.checked_sub(1).and_then(|index| self.tensors.scopes.get_mut(index)) {
+        let target = if levels == 0 {
+            0
+        } else {
+            depth.saturating_sub(levels as usize)
+        };
+        if let Some(scope) = depth
+            .checked_sub(1)
+            .and_then(|index| self.tensors.scopes.get_mut(index))
+        {
             scope.retain(|&handle| handle != x);
         }
-        if let Some(scope) = target.checked_sub(1).and_then(|index| self.tensors.scopes.get_mut(index)) {
+        if let Some(scope) = target
+            .checked_sub(1)
+            .and_then(|index| self.tensors.scopes.get_mut(index))
+        {
             scope.push(x);
         }
         self.tensors.get_mut(x)?.depth = target;
@@ -297,7 +384,13 @@ impl Engine {
 
     /// Bytes of all tensors and their packed forms.
     pub fn live_bytes(&mut self) -> Result<f64> {
-        Ok(self.tensors.slots.iter().flatten().map(|tensor| tensor.bytes() as f64).sum())
+        Ok(self
+            .tensors
+            .slots
+            .iter()
+            .flatten()
+            .map(|tensor| tensor.bytes() as f64)
+            .sum())
     }
 }
 
@@ -305,7 +398,12 @@ fn check_upload(len: usize, rows: u32, cols: u32) -> Result<()> {
     if (rows as usize).checked_mul(cols as usize) == Some(len) {
         return Ok(());
     }
-    Err(Error::Shape { op: "upload", what: "data", found: format!("{len} elements"), expected: format!("[{rows}, {cols}]") })
+    Err(Error::Shape {
+        op: "upload",
+        what: "data",
+        found: format!("{len} elements"),
+        expected: format!("[{rows}, {cols}]"),
+    })
 }
 
 /// IEEE 754 binary16 to binary32, subnormals, infinities and NaN included.

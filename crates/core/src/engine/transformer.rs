@@ -17,7 +17,9 @@ impl Engine {
         let mut y = AlignedBuf::uninit(rows * cols)?;
         let mut stats = AlignedBuf::uninit(rows * 2)?;
         let (x, gamma, beta) = (self.f32(OP, x)?, self.f32(OP, gamma)?, self.f32(OP, beta)?);
-        layer_norm::forward(self.isa, &self.pool, x, cols, gamma, beta, eps as f32, &mut y, &mut stats);
+        layer_norm::forward(
+            self.isa, &self.pool, x, cols, gamma, beta, eps as f32, &mut y, &mut stats,
+        );
         Ok(vec![self.new_f32(rows, cols, y), self.new_f32(rows, 2, stats)])
     }
 
@@ -31,8 +33,17 @@ impl Engine {
         let mut dx = AlignedBuf::uninit(rows * cols)?;
         let mut dgamma = AlignedBuf::new_zeroed(if affine { cols } else { 0 })?;
         let mut dbeta = AlignedBuf::new_zeroed(if affine { cols } else { 0 })?;
-        let parameters = if affine { Some((&mut dgamma[..], &mut dbeta[..])) } else { None };
-        let (dy, x, stats, gamma) = (self.f32(OP, dy)?, self.f32(OP, x)?, self.f32(OP, stats)?, self.f32(OP, gamma)?);
+        let parameters = if affine {
+            Some((&mut dgamma[..], &mut dbeta[..]))
+        } else {
+            None
+        };
+        let (dy, x, stats, gamma) = (
+            self.f32(OP, dy)?,
+            self.f32(OP, x)?,
+            self.f32(OP, stats)?,
+            self.f32(OP, gamma)?,
+        );
         layer_norm::backward(self.isa, &self.pool, dy, x, stats, gamma, cols, &mut dx, parameters);
         let dx = self.new_f32(rows, cols, dx);
         if !affine {
@@ -47,7 +58,14 @@ impl Engine {
         let (rows, cols) = self.shape(x)?;
         let mut out = AlignedBuf::uninit(rows * cols)?;
         let stream = Stream { seed, stream };
-        dropout::dropout(self.isa, &self.pool, self.f32("dropout", x)?, p as f32, stream, &mut out);
+        dropout::dropout(
+            self.isa,
+            &self.pool,
+            self.f32("dropout", x)?,
+            p as f32,
+            stream,
+            &mut out,
+        );
         Ok(self.new_f32(rows, cols, out))
     }
 
@@ -59,7 +77,15 @@ impl Engine {
         self.expect(OP, "residual", residual, rows, cols)?;
         let mut out = AlignedBuf::uninit(rows * cols)?;
         let (x, residual) = (self.f32(OP, x)?, self.f32(OP, residual)?);
-        dropout::dropout_add(self.isa, &self.pool, x, residual, p as f32, Stream { seed, stream }, &mut out);
+        dropout::dropout_add(
+            self.isa,
+            &self.pool,
+            x,
+            residual,
+            p as f32,
+            Stream { seed, stream },
+            &mut out,
+        );
         Ok(self.new_f32(rows, cols, out))
     }
 
@@ -84,7 +110,19 @@ impl Engine {
         let (rows, width) = self.shape(q)?;
         let mut out = AlignedBuf::uninit(rows * width)?;
         let mut lse = AlignedBuf::uninit(rows * heads as usize)?;
-        let shape = self.attention_shape(OP, q, k, v, cu_q, cu_k, heads, causal, scale, p, Stream { seed, stream })?;
+        let shape = self.attention_shape(
+            OP,
+            q,
+            k,
+            v,
+            cu_q,
+            cu_k,
+            heads,
+            causal,
+            scale,
+            p,
+            Stream { seed, stream },
+        )?;
         attention::forward(
             self.isa,
             &self.pool,
@@ -95,7 +133,10 @@ impl Engine {
             &mut out,
             &mut lse,
         )?;
-        Ok(vec![self.new_f32(rows, width, out), self.new_f32(rows, heads as usize, lse)])
+        Ok(vec![
+            self.new_f32(rows, width, out),
+            self.new_f32(rows, heads as usize, lse),
+        ])
     }
 
     /// Returns `[dq, dk, dv]`.
@@ -120,7 +161,19 @@ impl Engine {
         const OP: &str = "attentionBackward";
         let (rows, width) = self.shape(q)?;
         let (keys, _) = self.shape(k)?;
-        let shape = self.attention_shape(OP, q, k, v, cu_q, cu_k, heads, causal, scale, p, Stream { seed, stream })?;
+        let shape = self.attention_shape(
+            OP,
+            q,
+            k,
+            v,
+            cu_q,
+            cu_k,
+            heads,
+            causal,
+            scale,
+            p,
+            Stream { seed, stream },
+        )?;
         self.expect(OP, "dout", dout, rows, width)?;
         self.expect(OP, "out", out, rows, width)?;
         self.expect(OP, "lse", lse, rows, heads as usize)?;
@@ -141,7 +194,11 @@ impl Engine {
             &mut dk,
             &mut dv,
         )?;
-        Ok(vec![self.new_f32(rows, width, dq), self.new_f32(keys, width, dk), self.new_f32(keys, width, dv)])
+        Ok(vec![
+            self.new_f32(rows, width, dq),
+            self.new_f32(keys, width, dk),
+            self.new_f32(keys, width, dv),
+        ])
     }
 
     #[allow(clippy::too_many_arguments)] // the two callers above
@@ -166,14 +223,27 @@ impl Engine {
         self.expect(op, "v", v, keys, width)?;
         if heads == 0 || width % heads as usize != 0 {
             let expected = "a divisor of the hidden size";
-            return Err(Error::Value { op, what: "heads", value: heads.to_string(), expected });
+            return Err(Error::Value {
+                op,
+                what: "heads",
+                value: heads.to_string(),
+                expected,
+            });
         }
         let (cu_q, cu_k) = (self.i32(op, cu_q)?, self.i32(op, cu_k)?);
         attention::check_offsets(cu_q, rows)?;
         attention::check_offsets(cu_k, keys)?;
         if cu_q.len() != cu_k.len() {
-            let (found, expected) = (format!("{} offsets", cu_k.len()), format!("{} offsets, as cuQ", cu_q.len()));
-            return Err(Error::Shape { op, what: "cuK", found, expected });
+            let (found, expected) = (
+                format!("{} offsets", cu_k.len()),
+                format!("{} offsets, as cuQ", cu_q.len()),
+            );
+            return Err(Error::Shape {
+                op,
+                what: "cuK",
+                found,
+                expected,
+            });
         }
         Ok(AttentionShape {
             cu_q,
@@ -192,5 +262,10 @@ fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) {
         return Ok(());
     }
-    Err(Error::Value { op, what: "dropout probability", value: p.to_string(), expected: "0 to less than 1" })
+    Err(Error::Value {
+        op,
+        what: "dropout probability",
+        value: p.to_string(),
+        expected: "0 to less than 1",
+    })
 }

@@ -79,6 +79,7 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// From signed 32-bit integers.
     fn to_f(self, a: Self::I) -> Self::F;
     fn bits(self, a: Self::F) -> Self::I;
+    #[allow(clippy::wrong_self_convention)] // `self` is the instruction set, not what is converted
     fn from_bits(self, a: Self::I) -> Self::F;
 
     /// Writes the lanes that are not zero, and their indices `base + lane`, at `values` and `indices`; returns how many.

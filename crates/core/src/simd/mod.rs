@@ -2,15 +2,15 @@
 //!
 //! This is the one place that names `#[target_feature]`.
 
-mod isa;
-pub mod math;
-mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod isa;
+pub mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
@@ -78,10 +78,16 @@ impl Isa {
         let found = Isa::available();
         match name {
             None | Some("") => Ok(found[0]),
-            Some(name) => found.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| crate::Error::UnknownIsa {
-                name: name.to_string(),
-                available: found.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
-            }),
+            Some(name) => {
+                found
+                    .iter()
+                    .copied()
+                    .find(|isa| isa.name() == name)
+                    .ok_or_else(|| crate::Error::UnknownIsa {
+                        name: name.to_string(),
+                        available: found.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+                    })
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-import type { ForwardContext } from '../nn/forward-context.js';
+import type { ForwardContext } from './forward-context.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** A term added to the task loss: L = L_task + weight · value. The trainer does not know what it measures. */
