@@ -64,3 +64,6 @@ impl Engine {
         self.pool.threads() as u32
     }
 }
+
+#[cfg(test)]
+mod tests;

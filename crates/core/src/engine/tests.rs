@@ -1,0 +1,174 @@
+//! The engine against itself: fused against separate, one thread against several, and what misuse gives.
+
+use super::Engine;
+use crate::Error;
+use crate::rng::Stream;
+use crate::simd::Isa;
+
+const RELU: u32 = 0;
+const GELU: u32 = 1;
+
+fn engine(threads: u32, isa: Isa) -> Engine {
+    Engine::new(threads, isa.name()).expect("an available instruction set")
+}
+
+/// Values in -1..1, then shifted: a negative shift makes ReLU's output sparse.
+fn values(count: usize, seed: u32, shift: f32) -> Vec<f32> {
+    let stream = Stream { seed, stream: 1 };
+    (0..count as u32)
+        .map(|index| stream.uniform(index) * 2.0 - 1.0 + shift)
+        .collect()
+}
+
+/// Up-projection, activation, down-projection and all gradients, as flat values.
+fn mlp(engine: &mut Engine, kind: u32, bias_shift: f32, fused: bool) -> Vec<Vec<f32>> {
+    let (rows, d, ff) = (101, 36, 76);
+    let x = engine
+        .upload_f32(&values(rows * d, 1, 0.0), rows as u32, d as u32)
+        .unwrap();
+    let up = engine.upload_f32(&values(ff * d, 2, 0.0), ff as u32, d as u32).unwrap();
+    let bias = engine.upload_f32(&values(ff, 3, bias_shift), 1, ff as u32).unwrap();
+    let down = engine.upload_f32(&values(d * ff, 4, 0.0), d as u32, ff as u32).unwrap();
+    let dy = engine
+        .upload_f32(&values(rows * d, 5, 0.0), rows as u32, d as u32)
+        .unwrap();
+    let map_grad = engine.upload_f32(&values(ff, 6, 0.0), 1, ff as u32).unwrap();
+    let results = if fused {
+        engine.linear_activate(x, up, bias, kind, 1e-2).unwrap()
+    } else {
+        let pre = engine.linear(x, up, bias).unwrap();
+        engine.activate(pre, kind, 1e-2).unwrap()
+    };
+    let (out, map, mean, pre) = (results[0], results[1], results[2], results[3]);
+    let y = engine.linear(out, down, 0).unwrap();
+    let grad = engine.linear_backward_input(dy, down, out).unwrap();
+    let dpre = engine
+        .activate_backward(grad, out, pre, map_grad, 0.7, kind, 1e-2)
+        .unwrap();
+    let dx = engine.linear_backward_input(dpre, up, 0).unwrap();
+    let d_up = engine.linear_backward_weight(dpre, x, 1.0).unwrap();
+    let d_down = engine.linear_backward_weight(dy, out, 1.0).unwrap();
+    [out, map, mean, y, dpre, dx, d_up, d_down]
+        .into_iter()
+        .map(|handle| engine.read_f32(handle).unwrap())
+        .collect()
+}
+
+fn assert_close(name: &str, a: &[Vec<f32>], b: &[Vec<f32>], tolerance: f32) {
+    for (index, (a, b)) in a.iter().zip(b).enumerate() {
+        assert_eq!(a.len(), b.len());
+        let scale = b.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+        for (a, b) in a.iter().zip(b) {
+            assert!(
+                (a - b).abs() <= tolerance * scale,
+                "{name}, result {index}: {a} and {b}"
+            );
+        }
+    }
+}
+
+#[test]
+fn fused_up_projection_equals_the_separate_operations() {
+    for isa in Isa::available() {
+        for (kind, shift) in [(RELU, -6.0), (RELU, -2.0), (RELU, 0.0), (RELU, 3.0), (GELU, 0.0)] {
+            let fused = mlp(&mut engine(2, isa), kind, shift, true);
+            let separate = mlp(&mut engine(2, isa), kind, shift, false);
+            assert_close(&format!("{} shift {shift}", isa.name()), &fused, &separate, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_agrees_with_scalar() {
+    let scalar = Isa::choose(Some("scalar")).unwrap();
+    for isa in Isa::available() {
+        for (kind, shift) in [(RELU, -6.0), (RELU, 0.0), (GELU, 0.0)] {
+            let fast = mlp(&mut engine(1, isa), kind, shift, true);
+            let naive = mlp(&mut engine(1, scalar), kind, shift, true);
+            assert_close(isa.name(), &fast, &naive, 2e-5);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    for isa in Isa::available() {
+        for (kind, shift) in [(RELU, -6.0), (RELU, 0.0), (GELU, 0.0)] {
+            let one = mlp(&mut engine(1, isa), kind, shift, true);
+            for threads in [2, 3, 8] {
+                assert_eq!(
+                    one,
+                    mlp(&mut engine(threads, isa), kind, shift, true),
+                    "{} threads",
+                    threads
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn scopes_free_what_was_made_in_them() {
+    let mut engine = Engine::new(1, "").unwrap();
+    let outside = engine.zeros(2, 3).unwrap();
+    engine.begin_scope().unwrap();
+    let inner = engine.add(outside, outside).unwrap();
+    let kept = engine.scale(inner, 2.0).unwrap();
+    engine.keep(kept, 1).unwrap();
+    assert_eq!(engine.end_scope().unwrap(), 1);
+    assert_eq!(engine.read_f32(inner), Err(Error::NoSuchTensor(inner)));
+    assert_eq!(engine.read_f32(kept).unwrap().len(), 6);
+    assert_eq!(engine.live_tensors().unwrap(), 2);
+    assert!(engine.end_scope().is_err());
+}
+
+#[test]
+fn misuse_is_an_error_and_never_a_panic() {
+    let mut engine = Engine::new(1, "").unwrap();
+    let a = engine.zeros(2, 3).unwrap();
+    let ids = engine.upload_i32(&[0, 5], 1, 2).unwrap();
+    assert!(matches!(
+        engine.linear(a, ids, 0),
+        Err(Error::Shape { .. } | Error::Kind { .. })
+    ));
+    assert!(matches!(
+        engine.gather_rows(a, ids),
+        Err(Error::IndexRange { value: 5, .. })
+    ));
+    assert!(matches!(engine.add(a, 99), Err(Error::NoSuchTensor(99))));
+    assert!(matches!(engine.add(0, a), Err(Error::NoSuchTensor(0))));
+    assert!(matches!(engine.activation(a, 77), Err(Error::Value { .. })));
+    assert!(matches!(engine.dropout(a, 1.0, 0, 0), Err(Error::Value { .. })));
+    assert!(matches!(engine.upload_f32(&[1.0], 2, 2), Err(Error::Shape { .. })));
+    assert!(matches!(
+        engine.upload_bytes(&[0; 4], "I64", 1, 1),
+        Err(Error::Value { .. })
+    ));
+    assert!(matches!(
+        engine.attention(a, a, a, ids, ids, 2, false, 1.0, 0.0, 0, 0),
+        Err(Error::Value { .. })
+    ));
+    assert!(matches!(
+        engine.zeros(u32::MAX, u32::MAX),
+        Err(Error::OutOfMemory { .. })
+    ));
+    assert!(engine.add_in_place(a, a, 1.0).is_err());
+    assert!(
+        engine
+            .adamw_step(a, a, a, a, 1.0, 0.9, 0.99, 1e-8, 0.0, 1, 1.0)
+            .is_err()
+    );
+    assert!(matches!(Engine::new(1, "mmx"), Err(Error::UnknownIsa { .. })));
+}
+
+#[test]
+fn half_precision_is_widened_exactly() {
+    let mut engine = Engine::new(1, "").unwrap();
+    let bits: [u16; 7] = [0x3c00, 0xc000, 0x0001, 0x8000, 0x7c00, 0x7bff, 0x3555];
+    let bytes: Vec<u8> = bits.iter().flat_map(|half| half.to_le_bytes()).collect();
+    let half = engine.upload_bytes(&bytes, "F16", 1, 7).unwrap();
+    let expected = [1.0, -2.0, 5.960_464_5e-8, -0.0, f32::INFINITY, 65504.0, 0.333_251_95];
+    assert_eq!(engine.read_f32(half).unwrap(), expected);
+    let brain = engine.upload_bytes(&0x4049u16.to_le_bytes(), "BF16", 1, 1).unwrap();
+    assert_eq!(engine.read_f32(brain).unwrap(), [3.140_625]);
+}
