@@ -1,12 +1,21 @@
 //! oᵀ · x: the weight gradient of a layer whose input (or whose output gradient) is sparse.
+//!
+//! The non-zeros are sorted by neuron, which makes the product a zero-skip one: row n of the result gathers the rows of x in which
+//! neuron n fired. Adding to the rows of the result in the order of the tokens instead stores as much as it loads: twice as slow.
 
-use super::neurons::tile_vectors;
-use super::{Activations, Block};
+use super::{Activations, Block, PackedNeurons, collect_tasks, dense_blocks, zero_skip};
 use crate::matmul::{Accumulate, ROW_BLOCK, matmul_at_b};
 use crate::memory::AlignedBuf;
-use crate::simd::{Isa, Kernel, Simd, dispatch};
-use crate::threads::{Pool, SendPtr};
+use crate::simd::Isa;
+use crate::threads::Pool;
 use crate::{Error, Result};
+use std::ops::Range;
+
+/// Row blocks that one transposed pattern holds, so that its columns (the rows of o) fit in u16.
+const PASS: usize = u16::MAX as usize / ROW_BLOCK;
+
+/// Blocks of [`ROW_BLOCK`] neurons that one task sorts: each task looks up its range in every row, so there are few.
+const SORTED: usize = 8;
 
 /// out [cols, d] = oᵀ · x, with x [rows, d].
 ///
@@ -18,7 +27,7 @@ pub fn sparse_at_b(
     o: &Activations,
     x: &[f32],
     d: usize,
-    accumulate: Accumulate,
+    mut accumulate: Accumulate,
     out: &mut [f32],
 ) -> Result<()> {
     if x.len() != o.rows * d || out.len() != o.cols * d {
@@ -30,49 +39,43 @@ pub fn sparse_at_b(
         });
     }
     o.check();
-    let scale = match accumulate {
-        Accumulate::Add(scale) => scale,
-        Accumulate::Overwrite => {
-            out.fill(0.0);
-            1.0
-        }
-    };
-    let dense: Vec<usize> = (0..o.blocks.len())
-        .filter(|&index| matches!(o.blocks[index], Block::Dense { .. }))
-        .collect();
-    if !dense.is_empty() {
-        dense_blocks(isa, pool, o, &dense, x, d, scale, out)?;
+    let dense = dense_blocks(o);
+    if !dense.is_empty() || o.blocks.is_empty() {
+        dense_product(isa, pool, o, &dense, x, d, accumulate, out)?;
+        accumulate = later(accumulate);
     }
-    if dense.len() < o.blocks.len() {
-        let tile = dispatch(isa, TileWidth);
-        let target = SendPtr::new(out);
-        pool.run(d.div_ceil(tile), &|index| {
-            dispatch(
-                isa,
-                Strip {
-                    o,
-                    x,
-                    d,
-                    first: index * tile,
-                    scale,
-                    out: target,
-                },
-            );
-        });
+    if dense.len() == o.blocks.len() {
+        return Ok(());
+    }
+    for first in (0..o.blocks.len()).step_by(PASS) {
+        let blocks = first..o.blocks.len().min(first + PASS);
+        let rows = first * ROW_BLOCK..o.rows.min(blocks.end * ROW_BLOCK);
+        let x = PackedNeurons::from_neuron_rows(isa, pool, &x[rows.start * d..rows.end * d], rows.len(), d)?;
+        let transposed = transpose(pool, o, blocks, rows.len());
+        zero_skip::multiply(isa, pool, &transposed, &x, None, None, accumulate, out);
+        accumulate = later(accumulate);
     }
     Ok(())
 }
 
+/// What the second of several products into one `out` does.
+fn later(accumulate: Accumulate) -> Accumulate {
+    match accumulate {
+        Accumulate::Overwrite => Accumulate::Add(1.0),
+        add => add,
+    }
+}
+
 /// The dense blocks as one product: their rows are gathered, so that `out` is passed over once and not once a block.
 #[allow(clippy::too_many_arguments)]
-fn dense_blocks(
+fn dense_product(
     isa: Isa,
     pool: &Pool,
     o: &Activations,
     dense: &[usize],
     x: &[f32],
     d: usize,
-    scale: f32,
+    accumulate: Accumulate,
     out: &mut [f32],
 ) -> Result<()> {
     let rows: usize = dense.iter().map(|&index| o.rows_in(index)).sum();
@@ -88,82 +91,83 @@ fn dense_blocks(
         right[at * d..][..count * d].copy_from_slice(&x[index * ROW_BLOCK * d..][..count * d]);
         at += count;
     }
-    matmul_at_b(isa, pool, &left, o.cols, &right, d, rows, Accumulate::Add(scale), out)
+    matmul_at_b(isa, pool, &left, o.cols, &right, d, rows, accumulate, out)
 }
 
-struct TileWidth;
-
-impl Kernel for TileWidth {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> usize {
-        tile_vectors::<S>() * S::LANES
+/// The compact blocks of `blocks`, transposed: [o.cols, rows], all compact.
+fn transpose(pool: &Pool, o: &Activations, blocks: Range<usize>, rows: usize) -> Activations {
+    let neurons_per_task = SORTED * ROW_BLOCK;
+    let sorted = collect_tasks(pool, o.cols.div_ceil(neurons_per_task), &|task| {
+        let first = task * neurons_per_task;
+        sort(o, blocks.clone(), first..o.cols.min(first + neurons_per_task))
+    });
+    Activations {
+        rows: o.cols,
+        cols: rows,
+        blocks: sorted.into_iter().flatten().collect(),
     }
 }
 
-/// Columns `first..first + TILE` of `out` for all compact blocks: a strip of every neuron, which fits in L2.
-struct Strip<'a> {
-    o: &'a Activations,
-    x: &'a [f32],
-    d: usize,
-    first: usize,
-    scale: f32,
-    out: SendPtr<f32>,
-}
-
-impl Kernel for Strip<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        match const { tile_vectors::<S>() } {
-            2 => self.rows::<S, 2>(s),
-            4 => self.rows::<S, 4>(s),
-            _ => self.rows::<S, 8>(s),
-        }
-    }
-}
-
-impl Strip<'_> {
-    #[inline(always)]
-    fn rows<S: Simd, const NV: usize>(&self, s: S) {
-        let lanes = S::LANES;
-        let valid = (NV * lanes).min(self.d - self.first);
-        let count = |v: usize| lanes.min(valid.saturating_sub(v * lanes));
-        for (index, block) in self.o.blocks.iter().enumerate() {
-            let Block::Compact {
-                row_starts,
-                indices,
-                values,
-            } = block
-            else {
-                continue;
-            };
-            for row in 0..self.o.rows_in(index) {
-                let x = self.x[(index * ROW_BLOCK + row) * self.d + self.first..][..valid].as_ptr();
-                let mut part = [s.zero(); NV];
-                for (v, part) in part.iter_mut().enumerate() {
-                    // SAFETY: `count` values of the row are left there (none: nothing is read).
-                    let loaded = unsafe { s.load_partial(x.wrapping_add(v * lanes), count(v)) };
-                    *part = s.mul(loaded, s.splat(self.scale));
-                }
-                let range = row_starts[row] as usize..row_starts[row + 1] as usize;
-                for (&neuron, &value) in indices[range.clone()].iter().zip(&values[range]) {
-                    let value = s.splat(value);
-                    // SAFETY: `Activations::check` saw that indices are below `cols`; this task alone writes these columns.
-                    unsafe {
-                        let out = self.out.at(neuron as usize * self.d + self.first);
-                        for (v, part) in part.iter().enumerate() {
-                            let at = out.wrapping_add(v * lanes);
-                            if count(v) == lanes {
-                                s.store(at, s.mul_add(value, *part, s.load(at)));
-                            } else {
-                                let sum = s.mul_add(value, *part, s.load_partial(at, count(v)));
-                                s.store_partial(at, sum, count(v));
-                            }
-                        }
-                    }
-                }
+/// The blocks of the transposed pattern for a range of neurons: a counting sort, which keeps the order of the rows.
+fn sort(o: &Activations, blocks: Range<usize>, neurons: Range<usize>) -> Vec<Block> {
+    // (row in the pass, its indices and values of these neurons), for each row that has any.
+    let mut parts: Vec<(u16, &[u16], &[f32])> = Vec::new();
+    let mut counts = vec![0u32; neurons.len()];
+    for index in blocks.clone() {
+        let Block::Compact {
+            row_starts,
+            indices,
+            values,
+        } = &o.blocks[index]
+        else {
+            continue;
+        };
+        for (row, range) in row_starts.windows(2).enumerate() {
+            let (start, end) = (range[0] as usize, range[1] as usize);
+            let all = &indices[start..end];
+            let low = start + all.partition_point(|&i| (i as usize) < neurons.start);
+            let high = start + all.partition_point(|&i| (i as usize) < neurons.end);
+            if low < high {
+                let row = ((index - blocks.start) * ROW_BLOCK + row) as u16;
+                parts.push((row, &indices[low..high], &values[low..high]));
+                indices[low..high]
+                    .iter()
+                    .for_each(|&i| counts[i as usize - neurons.start] += 1);
             }
         }
     }
+    let mut made: Vec<(Vec<u32>, Vec<u16>, Vec<f32>)> = counts
+        .chunks(ROW_BLOCK)
+        .map(|counts| {
+            let mut starts = Vec::with_capacity(counts.len() + 1);
+            let mut sum = 0;
+            starts.push(0);
+            for count in counts {
+                sum += count;
+                starts.push(sum);
+            }
+            (starts, vec![0; sum as usize], vec![0.0; sum as usize])
+        })
+        .collect();
+    // `counts` becomes the place of each neuron's next entry.
+    for (counts, (starts, ..)) in counts.chunks_mut(ROW_BLOCK).zip(&made) {
+        counts.copy_from_slice(&starts[..counts.len()]);
+    }
+    for (row, indices, values) in parts {
+        for (&index, &value) in indices.iter().zip(values) {
+            let neuron = index as usize - neurons.start;
+            let (_, rows, sorted) = &mut made[neuron / ROW_BLOCK];
+            let at = counts[neuron] as usize;
+            counts[neuron] += 1;
+            rows[at] = row;
+            sorted[at] = value;
+        }
+    }
+    made.into_iter()
+        .map(|(row_starts, indices, values)| Block::Compact {
+            row_starts,
+            indices,
+            values,
+        })
+        .collect()
 }

@@ -74,7 +74,7 @@ impl Activations {
     ) -> Result<Activations> {
         assert_eq!(o.len(), rows * cols, "Activations::from_dense: o");
         assert!(cols <= u16::MAX as usize, "Activations::from_dense: cols");
-        let blocks = collect_blocks(pool, rows.div_ceil(ROW_BLOCK), &|index| {
+        let blocks = collect_tasks(pool, rows.div_ceil(ROW_BLOCK), &|index| {
             let first = index * ROW_BLOCK;
             let part = &o[first * cols..(first + ROW_BLOCK).min(rows) * cols];
             compact_block(isa, part, cols, crossover)
@@ -226,14 +226,34 @@ impl Block {
     }
 }
 
+/// Blocks of rows that pass over one tile (or group) of the weight while it is in L2. Long chunks fetch each tile from L3 fewer times:
+/// against 8 blocks, 17 were 4-10 % faster at every density. They are cut shorter only where `tiles` alone give the threads too few
+/// tasks; a row's result does not depend on its chunk.
+fn blocks_per_chunk(pool: &Pool, blocks: usize, tiles: usize) -> usize {
+    const LONGEST: usize = 20;
+    const TASKS_PER_THREAD: usize = 4;
+    let wanted = (TASKS_PER_THREAD * pool.threads()).div_ceil(tiles.max(1));
+    let chunks = blocks
+        .div_ceil(LONGEST)
+        .max(if pool.threads() > 1 { wanted } else { 1 });
+    blocks.div_ceil(chunks.max(1)).max(1)
+}
+
+/// Indices of the dense blocks.
+fn dense_blocks(o: &Activations) -> Vec<usize> {
+    (0..o.blocks.len())
+        .filter(|&index| matches!(o.blocks[index], Block::Dense { .. }))
+        .collect()
+}
+
 /// `make(i)` for every i in `0..count` on all threads, in order of i.
-fn collect_blocks(pool: &Pool, count: usize, make: &(dyn Fn(usize) -> Block + Sync)) -> Vec<Block> {
-    let mut slots: Vec<Option<Block>> = (0..count).map(|_| None).collect();
+fn collect_tasks<T>(pool: &Pool, count: usize, make: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
+    let mut slots: Vec<Option<T>> = (0..count).map(|_| None).collect();
     let target = SendPtr::new(&mut slots);
     pool.run(count, &|index| {
-        let block = make(index);
+        let made = make(index);
         // SAFETY: each task writes the slot of its own index.
-        unsafe { *target.at(index) = Some(block) };
+        unsafe { *target.at(index) = Some(made) };
     });
     slots.into_iter().flatten().collect()
 }
