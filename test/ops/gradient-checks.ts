@@ -1,0 +1,338 @@
+import type { Backend } from '../../ts/backend/backend.js';
+import { activationKind } from '../../ts/ops/activation-kind.js';
+import * as ops from '../../ts/ops/index.js';
+import { Tensor } from '../../ts/tensor/tensor.js';
+import { awayFromZero, uniform, type GradientCase, type Input } from './gradient-check.js';
+
+const ACTIVATIONS = ['relu', 'gelu', 'gelu_new', 'silu', 'tanh', 'identity'] as const;
+
+/** Rows of a block of MLP activations; more rows than this make several blocks. */
+const BLOCK = 48;
+
+const ints = (backend: Backend, values: readonly number[]): Tensor => Tensor.fromInts(backend, values);
+
+type Inputs = Readonly<Record<string, Tensor>>;
+const pick = (inputs: Inputs, name: string): Tensor => inputs[name] as Tensor;
+
+/** MLP activations with few non-zeros in the first block and many in the second, so that one is compact and one dense. */
+function mixedDensity(rows: number, cols: number, seed: number): Input {
+  const { values } = awayFromZero([rows, cols], seed);
+  return {
+    shape: [rows, cols],
+    values: values.map((value, index) => {
+      const isSparse = index < BLOCK * cols && index % 11 !== 0;
+      return isSparse ? -Math.abs(value) : value;
+    }),
+  };
+}
+
+function lora(
+  title: string,
+  x: Input,
+  bias: boolean,
+  options: { p?: number; activations?: boolean; samples?: number } = {},
+): GradientCase {
+  const [inFeatures = 0] = x.shape.slice(-1);
+  const { p, activations = false, samples } = options;
+  return {
+    title,
+    ...(samples === undefined ? {} : { samples }),
+    inputs: {
+      x,
+      weight: uniform([5, inFeatures], 31),
+      ...(bias ? { bias: uniform([5], 32) } : {}),
+      loraA: uniform([2, inFeatures], 33),
+      loraB: uniform([5, 2], 34),
+    },
+    run: (_, inputs) => {
+      const input = activations ? ops.activate(pick(inputs, 'x'), activationKind('relu')).out : pick(inputs, 'x');
+      const dropout = p === undefined ? undefined : { p, seed: 3, stream: 4 };
+      const factors = [pick(inputs, 'loraA'), pick(inputs, 'loraB')] as const;
+      return [ops.loraLinear(input, pick(inputs, 'weight'), inputs['bias'], ...factors, 0.75, dropout)];
+    },
+    ...(activations ? { kinks: (_: Backend, inputs: Inputs) => pick(inputs, 'x') } : {}),
+  };
+}
+
+function attentionCase(
+  title: string,
+  cuQ: readonly number[],
+  cuK: readonly number[],
+  options: { causal?: boolean; p?: number; heads?: number; headDim?: number },
+): GradientCase {
+  const { causal = false, p, heads = 2, headDim = 3 } = options;
+  const width = heads * headDim;
+  return {
+    title,
+    inputs: {
+      q: uniform([cuQ.at(-1) ?? 0, width], 41),
+      k: uniform([cuK.at(-1) ?? 0, width], 42),
+      v: uniform([cuK.at(-1) ?? 0, width], 43),
+    },
+    run: (backend, inputs) => [
+      ops.attention(pick(inputs, 'q'), pick(inputs, 'k'), pick(inputs, 'v'), ints(backend, cuQ), ints(backend, cuK), {
+        heads,
+        scale: 1 / Math.sqrt(headDim),
+        causal,
+        ...(p === undefined ? {} : { dropout: { p, seed: 7, stream: 8 } }),
+      }),
+    ],
+  };
+}
+
+/** Cases of each export of ts/ops/index.ts: a test fails for one that is missing here. */
+export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> = {
+  add: [
+    {
+      title: 'two inputs',
+      inputs: { a: uniform([3, 5], 1), b: uniform([3, 5], 2) },
+      run: (_, inputs) => [ops.add(pick(inputs, 'a'), pick(inputs, 'b'))],
+    },
+    {
+      title: 'an input used twice, its gradients added up',
+      inputs: { a: uniform([2, 3], 3), b: uniform([2, 3], 4) },
+      run: (_, inputs) => {
+        const sum = ops.add(pick(inputs, 'a'), pick(inputs, 'b'));
+        return [ops.add(ops.add(sum, sum), ops.add(sum, pick(inputs, 'a')))];
+      },
+    },
+  ],
+  scale: [
+    {
+      title: 'a factor',
+      inputs: { x: uniform([3, 5], 5) },
+      run: (_, inputs) => [ops.scale(pick(inputs, 'x'), -1.75)],
+    },
+  ],
+  mul: [
+    {
+      title: 'two inputs',
+      inputs: { a: uniform([3, 5], 6), b: uniform([3, 5], 7) },
+      run: (_, inputs) => [ops.mul(pick(inputs, 'a'), pick(inputs, 'b'))],
+    },
+    {
+      title: 'a square',
+      inputs: { a: uniform([3, 5], 8) },
+      run: (_, inputs) => [ops.mul(pick(inputs, 'a'), pick(inputs, 'a'))],
+    },
+  ],
+  activation: ACTIVATIONS.map((name, index) => ({
+    title: name,
+    inputs: { x: awayFromZero([3, 7], 10 + index, 3) },
+    run: (_, inputs) => [ops.activation(pick(inputs, 'x'), activationKind(name))],
+  })),
+  gatherRows: [
+    {
+      title: 'rows taken once, several times and never',
+      inputs: { table: uniform([6, 3], 20) },
+      run: (backend, inputs) => [ops.gatherRows(pick(inputs, 'table'), ints(backend, [4, 0, 4, 5, 4]))],
+    },
+  ],
+  dropout: [
+    {
+      title: 'p 0.4',
+      inputs: { x: uniform([5, 7], 21) },
+      run: (_, inputs) => [ops.dropout(pick(inputs, 'x'), { p: 0.4, seed: 1, stream: 2 })],
+    },
+  ],
+  dropoutAdd: [
+    {
+      title: 'p 0.4',
+      inputs: { x: uniform([5, 7], 22), residual: uniform([5, 7], 23) },
+      run: (_, inputs) => [ops.dropoutAdd(pick(inputs, 'x'), pick(inputs, 'residual'), { p: 0.4, seed: 1, stream: 2 })],
+    },
+  ],
+  layerNorm: [
+    {
+      title: 'odd width',
+      inputs: { x: uniform([4, 7], 24, 2), gamma: uniform([7], 25), beta: uniform([7], 26) },
+      run: (_, inputs) => [ops.layerNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), pick(inputs, 'beta'), 1e-5)],
+    },
+    {
+      title: 'more rows than a chunk of the reduction',
+      inputs: { x: uniform([130, 19], 27, 2), gamma: uniform([19], 28), beta: uniform([19], 29) },
+      samples: 40,
+      run: (_, inputs) => [ops.layerNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), pick(inputs, 'beta'), 1e-5)],
+    },
+  ],
+  linear: [
+    {
+      title: 'with bias',
+      inputs: { x: uniform([4, 6], 50), weight: uniform([5, 6], 51), bias: uniform([5], 52) },
+      run: (_, inputs) => [ops.linear(pick(inputs, 'x'), pick(inputs, 'weight'), pick(inputs, 'bias'))],
+    },
+    {
+      title: 'without bias, one row',
+      inputs: { x: uniform([1, 6], 53), weight: uniform([5, 6], 54) },
+      run: (_, inputs) => [ops.linear(pick(inputs, 'x'), pick(inputs, 'weight'))],
+    },
+    {
+      title: 'sizes past the edges of the tiles',
+      inputs: { x: uniform([53, 76], 55), weight: uniform([36, 76], 56), bias: uniform([36], 57) },
+      samples: 30,
+      run: (_, inputs) => [ops.linear(pick(inputs, 'x'), pick(inputs, 'weight'), pick(inputs, 'bias'))],
+    },
+    {
+      title: 'on MLP activations in compact and dense blocks',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 58), weight: uniform([6, 20], 59), bias: uniform([6], 60) },
+      samples: 150,
+      run: (_, inputs) => [
+        ops.linear(
+          ops.activate(pick(inputs, 'pre'), activationKind('relu')).out,
+          pick(inputs, 'weight'),
+          pick(inputs, 'bias'),
+        ),
+      ],
+    },
+  ],
+  loraLinear: [
+    lora('with bias', uniform([4, 6], 70), true),
+    lora('without bias', uniform([4, 6], 71), false),
+    lora('with dropout', uniform([4, 6], 72), true, { p: 0.3 }),
+    lora('with dropout of probability 0', uniform([4, 6], 73), true, { p: 0 }),
+    lora('on MLP activations', mixedDensity(BLOCK + 9, 12, 74), true, { activations: true, samples: 150 }),
+    lora('on MLP activations with dropout', mixedDensity(BLOCK + 9, 12, 75), true, {
+      p: 0.3,
+      activations: true,
+      samples: 150,
+    }),
+  ],
+  activate: [
+    ...ACTIVATIONS.map((name, index) => ({
+      title: `${name}, all three outputs`,
+      inputs: { pre: awayFromZero([5, 7], 80 + index, 2) },
+      run: (_: Backend, inputs: Inputs) => {
+        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind(name), 0.5);
+        return [out, featureMap, elementMean];
+      },
+    })),
+    {
+      title: 'relu in compact and dense blocks, all three outputs',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 87) },
+      samples: 200,
+      run: (_, inputs) => {
+        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('relu'), 0.5);
+        return [out, featureMap, elementMean];
+      },
+    },
+    {
+      title: 'relu, the feature map alone',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 88) },
+      samples: 200,
+      run: (_, inputs) => [ops.activate(pick(inputs, 'pre'), activationKind('relu')).featureMap],
+    },
+    {
+      title: 'relu, the element-wise mean alone',
+      inputs: { pre: awayFromZero([3, 4], 89) },
+      run: (_, inputs) => [ops.activate(pick(inputs, 'pre'), activationKind('relu'), 0.5).elementMean],
+    },
+    {
+      title: 'gelu, feature map and element-wise mean',
+      inputs: { pre: uniform([3, 4], 90) },
+      run: (_, inputs) => {
+        const { featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('gelu'), 0.5);
+        return [featureMap, elementMean];
+      },
+    },
+  ],
+  linearActivate: [
+    ...ACTIVATIONS.map((name, index) => ({
+      title: `${name}, all three outputs`,
+      inputs: {
+        x: uniform([4, 6], 100 + index),
+        weight: uniform([5, 6], 110 + index),
+        bias: uniform([5], 120 + index),
+      },
+      run: (_: Backend, inputs: Inputs) => {
+        const [x, weight, bias] = ['x', 'weight', 'bias'].map((key) => pick(inputs, key)) as [Tensor, Tensor, Tensor];
+        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind(name), 0.5);
+        return [out, featureMap, elementMean];
+      },
+      ...(name === 'relu' ? { kinks: preActivation } : {}),
+    })),
+    ...['relu', 'gelu'].map((name) => ({
+      title: `${name}, without bias, two blocks, followed by the down-projection`,
+      inputs: {
+        x: uniform([BLOCK + 5, 6], 130),
+        // Mostly negative products for rows of positive sum: some neurons are rare.
+        weight: uniform([9, 6], 131, 0.5),
+        down: uniform([4, 9], 132),
+      },
+      samples: 60,
+      run: (_: Backend, inputs: Inputs) => {
+        const kind = activationKind(name);
+        const { out, featureMap } = ops.linearActivate(pick(inputs, 'x'), pick(inputs, 'weight'), undefined, kind);
+        return [ops.linear(out, pick(inputs, 'down')), featureMap];
+      },
+      ...(name === 'relu' ? { kinks: preActivation } : {}),
+    })),
+    {
+      title: 'relu, sparse enough for compact blocks',
+      inputs: {
+        x: uniform([BLOCK + 5, 6], 133),
+        weight: uniform([20, 6], 134, 0.5),
+        bias: { shape: [20], values: Float32Array.from({ length: 20 }, (_, i) => (i % 10 === 0 ? 0.5 : -2)) },
+        down: uniform([4, 20], 135),
+      },
+      samples: 80,
+      run: (_, inputs) => {
+        const [x, weight, bias] = ['x', 'weight', 'bias'].map((key) => pick(inputs, key)) as [Tensor, Tensor, Tensor];
+        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind('relu'), 0.5);
+        return [ops.linear(out, pick(inputs, 'down')), featureMap, elementMean];
+      },
+      kinks: preActivation,
+    },
+    {
+      title: 'relu, on MLP activations',
+      inputs: { pre: awayFromZero([6, 5], 136), weight: uniform([4, 5], 137), bias: uniform([4], 138) },
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('gelu'));
+        return [ops.linearActivate(out, pick(inputs, 'weight'), pick(inputs, 'bias'), activationKind('relu')).out];
+      },
+      kinks: (backend, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('gelu'));
+        return preActivation(backend, { ...inputs, x: out });
+      },
+    },
+  ],
+  attention: [
+    attentionCase('ragged self-attention', [0, 3, 4, 8], [0, 3, 4, 8], {}),
+    attentionCase('causal', [0, 3, 4, 8], [0, 3, 4, 8], { causal: true }),
+    attentionCase('cross-attention, other lengths of keys', [0, 2, 5], [0, 4, 5], {}),
+    attentionCase('with dropout', [0, 3, 8], [0, 3, 8], { p: 0.3 }),
+    attentionCase('three heads of width 12', [0, 1, 4], [0, 1, 4], { heads: 3, headDim: 12 }),
+  ],
+  densityValue: (['tanh', 'l0'] as const).map((kind, index) => ({
+    title: `${kind}, two maps`,
+    inputs: { first: uniform([1, 7], 140 + index), second: uniform([1, 3], 142 + index) },
+    run: (_, inputs) => [
+      ops.densityValue([pick(inputs, 'first'), pick(inputs, 'second')], kind, kind === 'tanh' ? 1.5 : 0.5, 0.25),
+    ],
+  })),
+  crossEntropy: [
+    {
+      title: 'three classes, one row ignored',
+      inputs: { logits: uniform([4, 3], 150, 2) },
+      run: (backend, inputs) => [ops.crossEntropy(pick(inputs, 'logits'), ints(backend, [2, -100, 0, 1]))],
+    },
+    {
+      title: 'followed by a scale',
+      inputs: { logits: uniform([2, 5], 151, 2) },
+      run: (backend, inputs) => [ops.scale(ops.crossEntropy(pick(inputs, 'logits'), ints(backend, [4, 0])), 3)],
+    },
+  ],
+  meanSquaredError: [
+    {
+      title: 'a column',
+      inputs: { prediction: uniform([5, 1], 152) },
+      run: (backend, inputs) => [
+        ops.meanSquaredError(pick(inputs, 'prediction'), Tensor.fromFloats(backend, [1, -1, 0.5, 0, 2], [5, 1])),
+      ],
+    },
+  ],
+};
+
+/** x · Wᵀ + b of inputs with these names. */
+function preActivation(_: Backend, inputs: Inputs): Tensor {
+  return ops.linear(pick(inputs, 'x'), pick(inputs, 'weight'), inputs['bias']);
+}
