@@ -1,6 +1,7 @@
 import process from 'node:process';
 import type { Backend } from '../backend/backend.js';
 import type { DensityLossOptions } from '../density/density-loss.js';
+import { DeftuneError } from '../error.js';
 import type { CompareResult, RunResult } from '../report/compare-result.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
@@ -29,7 +30,7 @@ export async function compareRuns({
   onNotice,
 }: Comparison): Promise<CompareResult> {
   const data = loadData(options, 'train');
-  if (!data.valid) throw new Error('a comparison needs validation data: --valid-file FILE');
+  if (!data.valid) throw new DeftuneError('a comparison needs validation data: --valid-file FILE');
   const runs: RunResult[] = [];
   let described = { method: '', density: '', trainExamples: 0, validExamples: 0 };
   const noticed = new Set<string>();
@@ -50,7 +51,7 @@ export async function compareRuns({
         noticed.add(notice);
       }
       const { evaluation, log, seconds, steps } = run.result;
-      if (!evaluation) throw new Error('a comparison needs validation data');
+      if (!evaluation) throw new DeftuneError('a comparison needs validation data');
       described = { ...run, density: run.density ?? described.density };
       runs.push({
         variant,

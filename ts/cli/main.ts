@@ -13,8 +13,15 @@ import { version } from './version.js';
 const program = new Command('deftune')
   .description('Fine-tune pretrained transformers on CPUs, and make them sparse while doing so.')
   .version(version)
-  .showHelpAfterError('(--help shows the options)');
-for (const command of [demo, train, evalCommand, predict, density, compare, info]) program.addCommand(command);
+  .configureOutput({
+    // One line, as every other error: commander puts its suggestion on a second.
+    outputError: (text, write) => {
+      write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help shows the options)\n`);
+    },
+  });
+for (const command of [demo, train, evalCommand, predict, density, compare, info]) {
+  program.addCommand(command.copyInheritedSettings(program));
+}
 
 try {
   await program.parseAsync();

@@ -1,16 +1,21 @@
 import {
+  accessSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   readSync,
   fstatSync,
   renameSync,
+  rmSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { DeftuneError } from '../error.js';
 import { parseJson } from './parse-json.js';
 
@@ -28,11 +33,13 @@ function explain(path: string, action: string, cause: unknown): DeftuneError {
           ? 'permission denied'
           : code === 'EISDIR'
             ? 'it is a folder, expected a file'
-            : code === 'ENOSPC'
-              ? 'no space left on the disk'
-              : cause instanceof Error
-                ? cause.message
-                : String(cause);
+            : code === 'EEXIST'
+              ? 'it is a file, expected a folder'
+              : code === 'ENOSPC'
+                ? 'no space left on the disk'
+                : cause instanceof Error
+                  ? cause.message
+                  : String(cause);
   return new DeftuneError(`${path}: cannot ${action}: ${why}`, { cause });
 }
 
@@ -97,6 +104,38 @@ export function readJson(path: string): unknown {
 }
 
 /**
+ * Fails early where {@link writeFileAtomic} would fail after long work; touches nothing.
+ *
+ * @throws DeftuneError naming the path when it is a folder, or its folder is missing or not writable
+ */
+export function checkOutputFile(path: string): void {
+  try {
+    if (existsSync(path) && statSync(path).isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+    const folder = dirname(resolve(path));
+    if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw explain(path, 'write', cause);
+  }
+}
+
+/**
+ * Fails early where {@link writeFilesAtomic} would fail after long work; touches nothing.
+ *
+ * @throws DeftuneError naming the path when it, or a folder above it, is a file or not writable
+ */
+export function checkOutputFolder(path: string): void {
+  let existing = resolve(path);
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    if (!statSync(existing).isDirectory()) throw new Error(`${existing} is a file, expected a folder`);
+    accessSync(existing, constants.W_OK);
+  } catch (cause) {
+    throw explain(path, 'write', cause);
+  }
+}
+
+/**
  * Writes a file so that a reader sees the old content or the new, never a half: a temporary file in
  * the same folder is written, flushed to the disk and renamed over `path`. On failure the temporary
  * file is removed and `path` is untouched.
@@ -105,24 +144,67 @@ export function readJson(path: string): unknown {
  * @throws DeftuneError naming the path when the folder is missing or not writable
  */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {
-  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
-  let fd: number | undefined;
-  let created = false;
   try {
-    fd = openSync(temporary, 'wx');
-    created = true;
-    for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(CHUNK, bytes.length - at));
-    fsyncSync(fd);
-    closeSync(fd);
-    fd = undefined;
-    renameSync(temporary, path);
-    created = false;
+    commit([stage(path, data)]);
   } catch (cause) {
     throw explain(path, 'write', cause);
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-    if (created) removeQuietly(temporary);
+  }
+}
+
+/**
+ * Writes files that belong together: all are staged as {@link writeFileAtomic} does before the first is renamed into place. The
+ * folder is made where it is missing, and is removed again on failure.
+ *
+ * @param files content by file name
+ * @throws DeftuneError naming the folder that cannot be made or written to
+ */
+export function writeFilesAtomic(folder: string, files: ReadonlyMap<string, string | Uint8Array>): void {
+  let made: string | undefined;
+  const staged: Staged[] = [];
+  try {
+    made = mkdirSync(folder, { recursive: true });
+    for (const [name, data] of files) staged.push(stage(join(folder, name), data));
+    commit(staged);
+  } catch (cause) {
+    for (const { temporary } of staged) removeQuietly(temporary);
+    if (made !== undefined) rmSync(made, { recursive: true, force: true });
+    throw explain(folder, 'write', cause);
+  }
+}
+
+interface Staged {
+  temporary: string;
+  path: string;
+}
+
+/** Writes `data` to a temporary file beside `path`. On failure nothing is left. */
+function stage(path: string, data: string | Uint8Array): Staged {
+  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
+  const fd = openSync(temporary, 'wx');
+  try {
+    try {
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, Math.min(CHUNK, bytes.length - at));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    removeQuietly(temporary);
+    throw cause;
+  }
+  return { temporary, path };
+}
+
+/** Renames staged files into place. */
+function commit(staged: readonly Staged[]): void {
+  for (const { temporary, path } of staged) {
+    try {
+      renameSync(temporary, path);
+    } catch (cause) {
+      removeQuietly(temporary);
+      throw cause;
+    }
   }
 }
 

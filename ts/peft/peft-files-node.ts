@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join, basename, resolve } from 'node:path';
 import { DeftuneError } from '../error.js';
-import { fileExists, readBytes, readJson, writeFileAtomic } from '../io/files-node.js';
+import { fileExists, readBytes, readJson, writeFilesAtomic } from '../io/files-node.js';
 import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
 import type { SequenceClassificationModel } from '../models/model.js';
@@ -30,16 +30,22 @@ export interface StoredAdapter {
   numLabels: number | undefined;
 }
 
-/** Writes an adapter in peft's format, with deftune.json beside it. Each file is replaced whole or not at all. */
+/**
+ * Writes an adapter in peft's format, with deftune.json beside it: all files or none. Adapter files that an earlier run left there
+ * and this one does not write are removed, for they would be read in place of the new ones.
+ *
+ * @throws DeftuneError naming the directory that cannot be written to
+ */
 export function saveAdapter(model: PeftModel, directory: string, baseModel: string, sidecar: Sidecar = {}): void {
-  mkdirSync(directory, { recursive: true });
   const { weightsFile = WEIGHTS } = model.method;
-  writeFileAtomic(join(directory, weightsFile), serializeSafetensors(model.stateDict()));
-  if (weightsFile !== WEIGHTS) writeFileAtomic(join(directory, 'config.json'), pythonJson(modelConfig(model.base)));
+  const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
+  if (weightsFile !== WEIGHTS) files.set('config.json', pythonJson(modelConfig(model.base)));
   const config = model.method.configToFile?.(model.base, model.config, baseModel);
-  if (config) writeFileAtomic(join(directory, CONFIG), pythonJson(config));
+  if (config) files.set(CONFIG, pythonJson(config));
   const own: Sidecar = { method: model.method.name, labelNames: [...model.base.info.labelNames], ...sidecar };
-  writeFileAtomic(join(directory, SIDECAR), `${JSON.stringify(own, null, 2)}\n`);
+  files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
+  writeFilesAtomic(directory, files);
+  for (const name of [CONFIG, WEIGHTS]) if (!files.has(name)) rmSync(join(directory, name), { force: true });
 }
 
 /** config.json of a fine-tuned model: the base's, with its labels. */

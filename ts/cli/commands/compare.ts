@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
+import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
 import { collectWarnings } from '../../report/summarize.js';
-import { writeReport } from '../../report/write-report-node.js';
 import { compareRuns } from '../compare-runs.js';
 import { addRunOptions, integers, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
@@ -23,6 +23,7 @@ export const compare = addRunOptions(
   )
   .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
   .action(async (options: CompareOptions) => {
+    checkOutputFolder(options.out);
     const backend = await createBackend(options);
     const result = await compareRuns({
       options,
@@ -38,6 +39,8 @@ export const compare = addRunOptions(
       command: `deftune ${process.argv.slice(2).join(' ')}`,
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
     });
+    // Loaded when needed: its plotting library takes longer to load than most commands to run.
+    const { writeReport } = await import('../../report/write-report-node.js');
     const report = writeReport(options.out, result);
     warn(collectWarnings(result));
     print({ ...result, report }, [compareTable(result), `report: ${report}`], options.json);

@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
+import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
 import { collectWarnings } from '../../report/summarize.js';
-import { writeReport } from '../../report/write-report-node.js';
 import { compareRuns } from '../compare-runs.js';
 import { addCommonOptions, integer, type CommonOptions } from '../options.js';
 import { print, warn } from '../output.js';
@@ -26,6 +26,7 @@ export const demo = addCommonOptions(new Command('demo'))
   .option('--epochs <n>', 'passes over the bundled sentences', integer, 20)
   .option('--seed <n>', 'seed', integer, 0)
   .action(async (options: DemoOptions) => {
+    checkOutputFolder(options.out);
     const backend = await createBackend(options);
     const result = await compareRuns({
       options: {
@@ -43,6 +44,8 @@ export const demo = addCommonOptions(new Command('demo'))
     });
     result.model = 'bert-mini-relu (bundled)';
     result.data = 'SST-2, bundled sample';
+    // Loaded when needed: its plotting library takes longer to load than most commands to run.
+    const { writeReport } = await import('../../report/write-report-node.js');
     const report = writeReport(options.out, result);
     warn(collectWarnings(result));
     print({ ...result, report }, [compareTable(result), `report: ${report}`], options.json);

@@ -1,8 +1,10 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { prepareExamples } from '../../data/prepare-examples.js';
 import { readRecords } from '../../data/records-node.js';
-import { writeFileAtomic } from '../../io/files-node.js';
+import { DeftuneError } from '../../error.js';
+import { checkOutputFile, writeFileAtomic } from '../../io/files-node.js';
 import { argmax, predict as predictExamples, softmax } from '../../train/evaluate.js';
 import { openModel } from '../open-model.js';
 import { addCommonOptions, addModelOptions, integer, type CommonOptions, type ModelPathOptions } from '../options.js';
@@ -25,6 +27,12 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
   .option('--logits', 'write the logits as well, in full precision')
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: PredictOptions) => {
+    checkOutputFile(options.output);
+    if (resolve(options.output) === resolve(options.input)) {
+      throw new DeftuneError(
+        `--output is ${options.output}, the input file; expected another, for the records to stay`,
+      );
+    }
     const records = readRecords(options.input);
     const backend = await createBackend(options);
     const { base, tokenizer } = await openModel(options, backend, {

@@ -1,5 +1,8 @@
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
+import { DeftuneError } from '../../error.js';
+import { checkOutputFile, checkOutputFolder } from '../../io/files-node.js';
 import { baseModelName, saveAdapter } from '../../peft/peft-files-node.js';
 import { describeMachine } from '../describe-machine.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
@@ -27,6 +30,13 @@ export const train = addRunOptions(
   .option('--seed <n>', 'seed of the order, the new weights and dropout', integer, 0)
   .option('--log <file>', 'write one JSON line a step')
   .action(async (options: TrainOptions) => {
+    checkOutputFolder(options.out);
+    if (options.log !== undefined) checkOutputFile(options.log);
+    if (resolve(options.out) === resolve(options.model)) {
+      throw new DeftuneError(
+        `--out is ${options.out}, the model's own folder; expected another, for the model to stay`,
+      );
+    }
     const data = loadData(options, 'train');
     const backend = await createBackend(options);
     const density = options.density && {
