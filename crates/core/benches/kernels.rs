@@ -1,37 +1,46 @@
-//! Speed of the product kernels: `cargo bench -p deftune-core [-- --json FILE] [--isa NAME] [--only WORD]`.
+//! The kernels' side of `npm run bench`: reads one work a line, answers one number a line. `bench/kernels.mjs` has the plan, asks this
+//! and the peers in turn, and prints the tables; by hand: `echo 'matmul 512 768 768 1 f32' | cargo bench -p deftune-core --bench kernels`.
 //!
-//! The machine may be shared, so runs are interleaved, the best of several counts, and an FMA probe before and after says what the
-//! cores could do at the time.
+//! Works and answers (T threads, P percent of non-zeros):
+//!
+//! | line | answer |
+//! |---|---|
+//! | `describe` | CPU, cores, instruction set |
+//! | `peak T` | GFLOP/s of FMA |
+//! | `bandwidth T BYTES` | GB/s of reading BYTES over and over, by each thread |
+//! | `matmul M K N T f32` | seconds of a call |
+//! | `row-blocks M K N T f32` | the same, blocks handed to a sink |
+//! | `at-b P Q ROWS T` | seconds of aᵀ · b |
+//! | `dense-down T` | seconds of o · W, 800 tokens, 3072 neurons, 768 wide |
+//! | `dense-up T` | seconds of dy · Wᵀ |
+//! | `zero-skip P T`, `sampled P T`, `sparse-at-b P T` | the sparse products, whatever the density |
+//! | `chosen P T`, `chosen-sampled P T` | the same with blocks dense or compact by the crossover |
+//! | `compact P T` | seconds of compaction |
+//! | `mlp P T f32` | seconds of forward and backward of a frozen MLP (768, 3072, 768) with ReLU at P % |
+//! | `forget` | 0; frees what the works hold |
 
+use deftune_core::engine::Engine;
 use deftune_core::matmul::{Accumulate, PackedB, matmul, matmul_at_b, matmul_row_blocks};
+use deftune_core::ops::activation::ActivationKind;
 use deftune_core::simd::{Isa, Kernel, Simd, dispatch};
 use deftune_core::sparse::{Activations, CROSSOVER, PackedNeurons, compact_block, sampled, sparse_at_b, zero_skip};
 use deftune_core::threads::Pool;
-use std::cell::RefCell;
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::rc::Rc;
 use std::time::Instant;
 
-/// Rounds over a group of works; the best time of each counts.
-const ROUNDS: usize = 9;
-/// Seconds that one measurement lasts at least.
+/// Batches of calls; the best one counts.
+const BATCHES: usize = 5;
+/// Seconds that a batch lasts at least.
 const SHORTEST: f64 = 0.004;
+/// Shape of the MLP's works.
+const ROWS: usize = 800;
+const D: usize = 768;
+const NEURONS: usize = 3072;
 
-/// One line of the JSON file.
-struct Line {
-    work: String,
-    unit: &'static str,
-    ours: f64,
-    ratio: Option<f64>,
-    of_limit: Option<f64>,
-}
-
-struct Bench {
-    isa: Isa,
-    pools: Vec<Pool>,
-    /// GFLOP/s of FMA for each of `pools`.
-    peaks: Vec<f64>,
-    lines: RefCell<Vec<Line>>,
-}
+type Work = Box<dyn FnMut()>;
 
 /// A stream of FMAs that the registers feed: what no kernel can beat.
 struct Probe(usize);
@@ -55,37 +64,35 @@ impl Kernel for Probe {
     }
 }
 
-/// GFLOP/s of all threads of the pool.
-fn peak(isa: Isa, pool: &Pool) -> f64 {
-    let flops = dispatch(isa, Probe(400_000)) * pool.threads() as f64;
-    let seconds = best(&mut [&mut || {
-        pool.run(pool.threads(), &|_| {
-            black_box(dispatch(isa, Probe(400_000)));
-        })
-    }]);
-    flops / seconds[0] / 1e9
+/// Reads a slice once, in vectors, into eight sums.
+struct Read<'a>(&'a [f32]);
+
+impl Kernel for Read<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let mut sums = [s.zero(); 8];
+        for part in self.0.chunks_exact(8 * S::LANES) {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: 8 vectors are in the chunk.
+                *sum = s.add(*sum, unsafe { s.load(part.as_ptr().add(v * S::LANES)) });
+            }
+        }
+        sums.into_iter().map(|sum| s.reduce_add(sum)).sum()
+    }
 }
 
-/// Best seconds of one call of each work, interleaved.
-fn best(works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
-    let repeats: Vec<usize> = works
-        .iter_mut()
-        .map(|work| {
-            work();
-            let start = Instant::now();
-            work();
-            (SHORTEST / start.elapsed().as_secs_f64().max(1e-7)).ceil() as usize
-        })
-        .collect();
-    let mut seconds = vec![f64::INFINITY; works.len()];
-    for _ in 0..ROUNDS {
-        for (i, work) in works.iter_mut().enumerate() {
-            let start = Instant::now();
-            for _ in 0..repeats[i] {
-                work();
-            }
-            seconds[i] = seconds[i].min(start.elapsed().as_secs_f64() / repeats[i] as f64);
-        }
+/// Best seconds of one call.
+fn best(work: &mut dyn FnMut()) -> f64 {
+    work();
+    let start = Instant::now();
+    work();
+    let repeats = (SHORTEST / start.elapsed().as_secs_f64().max(1e-7)).ceil() as usize;
+    let mut seconds = f64::INFINITY;
+    for _ in 0..BATCHES {
+        let start = Instant::now();
+        (0..repeats).for_each(|_| work());
+        seconds = seconds.min(start.elapsed().as_secs_f64() / repeats as f64);
     }
     seconds
 }
@@ -103,178 +110,238 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Numbers of which `density` are not zero, at random places.
-fn sparse_numbers(len: usize, density: f32, seed: u64) -> Vec<f32> {
+/// Numbers of which `percent` are not zero, at random places.
+fn sparse_numbers(len: usize, percent: f32, seed: u64) -> Vec<f32> {
     let chance = numbers(len, seed + 77);
-    numbers(len, seed)
+    let values = numbers(len, seed);
+    values
         .iter()
         .zip(chance)
-        .map(|(&x, c)| if (c + 1.0) / 2.0 < density { x } else { 0.0 })
+        .map(|(&x, c)| if 50.0 * (c + 1.0) < percent { x } else { 0.0 })
         .collect()
 }
 
+struct Bench {
+    isa: Isa,
+    pools: HashMap<usize, Rc<Pool>>,
+    works: HashMap<String, Work>,
+}
+
 impl Bench {
-    fn note(&self, work: String, unit: &'static str, ours: f64, ratio: Option<f64>, of_limit: Option<f64>) {
-        self.lines.borrow_mut().push(Line {
-            work,
-            unit,
-            ours,
-            ratio,
-            of_limit,
-        });
+    fn pool(&mut self, threads: usize) -> Rc<Pool> {
+        self.pools
+            .entry(threads)
+            .or_insert_with(|| Rc::new(Pool::new(threads)))
+            .clone()
     }
 
-    fn dense(&self) {
-        println!("\nmatmul, GFLOP/s (share of the FMA peak)          matmul          row blocks");
-        for (k, n) in [(768, 768), (768, 3072), (3072, 768)] {
-            let packed = PackedB::from_rows(self.isa, &self.pools[0], &numbers(k * n, 2), n, k).unwrap();
-            for m in [1, 8, 32, 128, 512, 800] {
-                let a = numbers(m * k, 1);
-                let mut out = vec![0.0; m * n];
-                for index in 0..self.pools.len() {
-                    let (isa, pool) = (self.isa, &self.pools[index]);
-                    let plain = &mut || matmul(isa, pool, &a, m, &packed, None, Accumulate::Overwrite, &mut out);
-                    let blocks = &mut || {
-                        matmul_row_blocks(isa, pool, &a, m, &packed, None, &|_, block| {
-                            black_box(block.len());
-                        });
-                    };
-                    let speeds: Vec<f64> = best(&mut [plain, blocks])
-                        .iter()
-                        .map(|s| 2.0 * (m * k * n) as f64 / s / 1e9)
-                        .collect();
-                    let (threads, peak) = (pool.threads(), self.peaks[index]);
-                    println!(
-                        "  {m:>4} x {k:>4} x {n:>4}  {threads} thread(s)  {:>26.1} ({:>3.0} %)  {:>8.1} ({:>3.0} %)",
-                        speeds[0],
-                        100.0 * speeds[0] / peak,
-                        speeds[1],
-                        100.0 * speeds[1] / peak,
-                    );
-                    let work = format!("matmul {m}x{k}x{n}, {threads} threads");
-                    self.note(work, "GFLOP/s", speeds[0], None, Some(speeds[0] / peak));
-                }
-            }
-        }
-    }
-
-    fn transposed(&self) {
-        println!("\naᵀ · b, GFLOP/s");
-        for (p, q, t) in [
-            (768, 768, 800),
-            (3072, 768, 800),
-            (8, 768, 800),
-            (768, 8, 800),
-            (16, 3072, 800),
-        ] {
-            let (a, b) = (numbers(t * p, 1), numbers(t * q, 2));
-            let mut out = vec![0.0; p * q];
-            for index in 0..self.pools.len() {
-                let (isa, pool) = (self.isa, &self.pools[index]);
-                let product = &mut || matmul_at_b(isa, pool, &a, p, &b, q, t, Accumulate::Overwrite, &mut out).unwrap();
-                let speed = 2.0 * (p * q * t) as f64 / best(&mut [product])[0] / 1e9;
-                let (threads, share) = (pool.threads(), speed / self.peaks[index]);
-                println!(
-                    "  {p:>4} x {q:>4} over {t}  {threads} thread(s)  {speed:>8.1} ({:>3.0} %)",
-                    100.0 * share
-                );
-                self.note(
-                    format!("at_b {p}x{q} over {t}, {threads} threads"),
-                    "GFLOP/s",
-                    speed,
-                    None,
-                    Some(share),
-                );
-            }
-        }
-        println!("\nLoRA, x [800, 768] to rank 8 and back, GFLOP/s");
-        let (m, d, r) = (800, 768, 8);
-        for (k, n) in [(d, r), (r, d)] {
-            let packed = PackedB::from_rows(self.isa, &self.pools[0], &numbers(k * n, 2), n, k).unwrap();
-            let (a, mut out) = (numbers(m * k, 1), vec![0.0; m * n]);
-            for index in 0..self.pools.len() {
-                let (isa, pool) = (self.isa, &self.pools[index]);
-                let product = &mut || matmul(isa, pool, &a, m, &packed, None, Accumulate::Add(0.5), &mut out);
-                let speed = 2.0 * (m * k * n) as f64 / best(&mut [product])[0] / 1e9;
-                println!("  {m} x {k} x {n}  {} thread(s)  {speed:>8.1}", pool.threads());
-            }
-        }
-    }
-
-    fn sparse(&self) {
-        let (rows, d, neurons) = (800, 768, 3072);
-        println!("\n{rows} tokens, d {d}, {neurons} neurons, random masks: times faster than our own dense product");
-        println!(
-            "  density  threads   dense ms   zero-skip          sampled            oᵀ·x               compaction ms"
-        );
-        let first = &self.pools[0];
-        let w = numbers(neurons * d, 3);
-        let packed = PackedNeurons::from_neuron_rows(self.isa, first, &w, neurons, d).unwrap();
-        let down = PackedB::from_columns(self.isa, first, &w, neurons, d).unwrap();
-        let up = PackedB::from_rows(self.isa, first, &w, neurons, d).unwrap();
-        let dy = numbers(rows * d, 4);
-        let mut out = vec![0.0; rows * d];
-        let mut out_up = vec![0.0; rows * neurons];
-        let mut out_w = vec![0.0; neurons * d];
-        for percent in [1, 3, 5, 10, 20, 36, 50] {
-            let o = sparse_numbers(rows * neurons, percent as f32 / 100.0, 5);
-            let compact = Activations::from_dense(self.isa, first, &o, rows, neurons, 2.0).unwrap();
-            for index in 0..self.pools.len() {
-                let (isa, pool) = (self.isa, &self.pools[index]);
-                let mut out2 = vec![0.0; rows * d];
-                let mode = Accumulate::Overwrite;
-                let seconds = best(&mut [
-                    &mut || matmul(isa, pool, &o, rows, &down, None, mode, &mut out),
-                    &mut || zero_skip(isa, pool, &compact, &packed, &down, None, mode, &mut out2),
-                    &mut || matmul(isa, pool, &dy, rows, &up, None, mode, &mut out_up),
-                    &mut || drop(black_box(sampled(isa, pool, &dy, &compact, &packed, &up).unwrap())),
-                    &mut || sparse_at_b(isa, pool, &compact, &dy, d, mode, &mut out_w).unwrap(),
-                    &mut || {
-                        pool.run(17, &|i| {
-                            let part = &o[i * 48 * neurons..((i + 1) * 48).min(rows) * neurons];
-                            drop(black_box(compact_block(isa, part, neurons, CROSSOVER)));
-                        })
-                    },
-                ]);
-                let threads = pool.threads();
-                let ms = |i: usize| seconds[i] * 1e3;
-                let speedup = |i: usize, dense: usize| seconds[dense] / seconds[i];
-                println!(
-                    "  {percent:>5} %  {threads:>7}   {:>8.2}   {:>5.2}x ({:>6.2} ms)  {:>5.2}x ({:>6.2} ms)  {:>5.2}x ({:>6.2} ms)  {:>6.2}",
-                    ms(0),
-                    speedup(1, 0),
-                    ms(1),
-                    speedup(3, 2),
-                    ms(3),
-                    speedup(4, 0),
-                    ms(4),
-                    ms(5),
-                );
-                for (name, i, dense) in [("zero-skip", 1, 0), ("sampled", 3, 2), ("sparse_at_b", 4, 0)] {
-                    let work = format!("{name} at {percent} %, {rows} tokens, {d}x{neurons}, {threads} threads");
-                    self.note(work, "ms", ms(i), Some(speedup(i, dense)), None);
-                }
-            }
-        }
-    }
-
-    fn json(&self) -> String {
-        let number = |x: Option<f64>| x.map_or("null".to_string(), |x| format!("{x:.4}"));
-        let line = |line: &Line| {
-            format!(
-                r#"  {{"work": "{}", "precision": "f32", "unit": "{}", "ours": {:.4}, "peer": null, "ratio": {}, "ofLimit": {}}}"#,
-                line.work,
-                line.unit,
-                line.ours,
-                number(line.ratio),
-                number(line.of_limit),
-            )
+    /// The answer to one line.
+    fn answer(&mut self, line: &str) -> Result<String, String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| -> Result<usize, String> {
+            let word = words.get(at).ok_or_else(|| format!("{line}: word {at} is missing"))?;
+            word.parse().map_err(|_| format!("{line}: {word} is not a number"))
         };
-        format!(
-            "[\n{}\n]\n",
-            self.lines.borrow().iter().map(line).collect::<Vec<_>>().join(",\n")
-        )
+        match words.first().copied().unwrap_or_default() {
+            "describe" => Ok(format!("{}, {} cores, {}", cpu(), Pool::available(), self.isa.name())),
+            "peak" => Ok(self.peak(number(1)?).to_string()),
+            "bandwidth" => Ok(self.bandwidth(number(1)?, number(2)?).to_string()),
+            "forget" => {
+                self.works.clear();
+                Ok("0".into())
+            }
+            _ => {
+                if !self.works.contains_key(line) {
+                    let work = self.prepare(&words, &number)?;
+                    self.works.insert(line.into(), work);
+                }
+                let work = self.works.get_mut(line).ok_or("no work")?;
+                Ok(best(work).to_string())
+            }
+        }
     }
+
+    /// GFLOP/s of all threads together.
+    fn peak(&mut self, threads: usize) -> f64 {
+        const LENGTH: usize = 400_000;
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let flops = dispatch(isa, Probe(LENGTH)) * threads as f64;
+        let seconds = best(&mut || {
+            pool.run(threads, &|_| {
+                black_box(dispatch(isa, Probe(LENGTH)));
+            })
+        });
+        flops / seconds / 1e9
+    }
+
+    /// GB/s of all threads together, each reading `bytes` of its own.
+    fn bandwidth(&mut self, threads: usize, bytes: usize) -> f64 {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let sources: Vec<Vec<f32>> = (0..threads).map(|i| numbers(bytes / 4, i as u64 + 1)).collect();
+        let passes = (16_000_000 / bytes).max(1);
+        let seconds = best(&mut || {
+            pool.run(threads, &|index| {
+                for _ in 0..passes {
+                    black_box(dispatch(isa, Read(black_box(&sources[index]))));
+                }
+            })
+        });
+        (threads * bytes * passes) as f64 / seconds / 1e9
+    }
+
+    fn prepare(&mut self, words: &[&str], number: &dyn Fn(usize) -> Result<usize, String>) -> Result<Work, String> {
+        match words[0] {
+            "matmul" | "row-blocks" => {
+                precision(words.get(5))?;
+                self.product(words[0] == "matmul", number(1)?, number(2)?, number(3)?, number(4)?)
+            }
+            "at-b" => self.transposed(number(1)?, number(2)?, number(3)?, number(4)?),
+            "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?),
+            "mlp" => {
+                precision(words.get(3))?;
+                self.mlp(percent(words)?, number(2)?)
+            }
+            _ => self.sparse(words[0], percent(words)?, number(2)?),
+        }
+    }
+
+    fn product(&mut self, plain: bool, m: usize, k: usize, n: usize, threads: usize) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let packed = PackedB::from_rows(isa, &pool, &numbers(k * n, 2), n, k).map_err(message)?;
+        let (a, mut out) = (numbers(m * k, 1), vec![0.0; m * n]);
+        let mode = Accumulate::Overwrite;
+        if plain {
+            return Ok(Box::new(move || {
+                matmul(isa, &pool, &a, m, &packed, None, mode, &mut out)
+            }));
+        }
+        Ok(Box::new(move || {
+            matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|_, block| {
+                black_box(block.len());
+            })
+        }))
+    }
+
+    fn transposed(&mut self, p: usize, q: usize, rows: usize, threads: usize) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let (a, b, mut out) = (numbers(rows * p, 1), numbers(rows * q, 2), vec![0.0; p * q]);
+        let mode = Accumulate::Overwrite;
+        Ok(Box::new(move || {
+            let _ = black_box(matmul_at_b(isa, &pool, &a, p, &b, q, rows, mode, &mut out));
+        }))
+    }
+
+    fn dense(&mut self, down: bool, threads: usize) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let w = numbers(NEURONS * D, 3);
+        let (packed, inputs, outputs) = if down {
+            (PackedB::from_columns(isa, &pool, &w, NEURONS, D), NEURONS, D)
+        } else {
+            (PackedB::from_rows(isa, &pool, &w, NEURONS, D), D, NEURONS)
+        };
+        let packed = packed.map_err(message)?;
+        let (x, mut out) = (numbers(ROWS * inputs, 4), vec![0.0; ROWS * outputs]);
+        let mode = Accumulate::Overwrite;
+        Ok(Box::new(move || {
+            matmul(isa, &pool, &x, ROWS, &packed, None, mode, &mut out)
+        }))
+    }
+
+    fn sparse(&mut self, name: &str, percent: f32, threads: usize) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let w = numbers(NEURONS * D, 3);
+        let o = sparse_numbers(ROWS * NEURONS, percent, 5);
+        if name == "compact" {
+            return Ok(Box::new(move || {
+                pool.run(ROWS.div_ceil(48), &|i| {
+                    let part = &o[i * 48 * NEURONS..((i + 1) * 48).min(ROWS) * NEURONS];
+                    drop(black_box(compact_block(isa, part, NEURONS, CROSSOVER)));
+                })
+            }));
+        }
+        let packed = PackedNeurons::from_neuron_rows(isa, &pool, &w, NEURONS, D).map_err(message)?;
+        let crossover = if name.starts_with("chosen") { CROSSOVER } else { 2.0 };
+        let o = Activations::from_dense(isa, &pool, &o, ROWS, NEURONS, crossover).map_err(message)?;
+        let dy = numbers(ROWS * D, 4);
+        let mode = Accumulate::Overwrite;
+        match name {
+            "zero-skip" | "chosen" => {
+                let down = PackedB::from_columns(isa, &pool, &w, NEURONS, D).map_err(message)?;
+                let mut out = vec![0.0; ROWS * D];
+                Ok(Box::new(move || {
+                    zero_skip(isa, &pool, &o, &packed, &down, None, mode, &mut out)
+                }))
+            }
+            "sampled" | "chosen-sampled" => {
+                let up = PackedB::from_rows(isa, &pool, &w, NEURONS, D).map_err(message)?;
+                Ok(Box::new(move || {
+                    let _ = black_box(sampled(isa, &pool, &dy, &o, &packed, &up));
+                }))
+            }
+            "sparse-at-b" => {
+                let mut out = vec![0.0; NEURONS * D];
+                Ok(Box::new(move || {
+                    let _ = black_box(sparse_at_b(isa, &pool, &o, &dy, D, mode, &mut out));
+                }))
+            }
+            _ => Err(format!("{name}: no such work")),
+        }
+    }
+
+    /// The biases of the up-projection put its activations at the wanted density: x and W are uniform, so their products are near normal
+    /// with variance D/9.
+    fn mlp(&mut self, percent: f32, threads: usize) -> Result<Work, String> {
+        let mut engine = Engine::new(threads as u32, self.isa.name()).map_err(message)?;
+        let x = engine.upload_f32(&numbers(ROWS * D, 4), ROWS as u32, D as u32);
+        let up = engine.upload_f32(&numbers(NEURONS * D, 3), NEURONS as u32, D as u32);
+        let down = engine.upload_f32(&numbers(NEURONS * D, 5), D as u32, NEURONS as u32);
+        let bias = -(D as f32).sqrt() / 3.0 * upper_quantile(percent as f64 / 100.0) as f32;
+        let bias = engine.upload_f32(&vec![bias; NEURONS], 1, NEURONS as u32);
+        let dy = engine.upload_f32(&numbers(ROWS * D, 6), ROWS as u32, D as u32);
+        let [x, up, down, bias, dy] = [x, up, down, bias, dy].map(|handle| handle.map_err(message));
+        let (x, up, down, bias, dy) = (x?, up?, down?, bias?, dy?);
+        let relu = ActivationKind::Relu as u32;
+        let mut step = move || -> deftune_core::Result<()> {
+            engine.begin_scope()?;
+            let o = engine.linear_activate(x, up, bias, relu, 0.0)?[0];
+            engine.linear(o, down, 0)?;
+            let d_o = engine.linear_backward_input(dy, down, o)?;
+            let d_pre = engine.activate_backward(d_o, o, 0, 0, 0.0, relu, 0.0)?;
+            engine.linear_backward_input(d_pre, up, 0)?;
+            engine.end_scope()?;
+            Ok(())
+        };
+        step().map_err(message)?;
+        Ok(Box::new(move || step().unwrap_or_else(|error| panic!("{error}"))))
+    }
+}
+
+fn message(error: deftune_core::Error) -> String {
+    error.to_string()
+}
+
+fn percent(words: &[&str]) -> Result<f32, String> {
+    let word = words.get(1).copied().unwrap_or_default();
+    word.parse().map_err(|_| format!("{word:?} is not a percentage"))
+}
+
+fn precision(word: Option<&&str>) -> Result<(), String> {
+    match word {
+        Some(&"f32") => Ok(()),
+        other => Err(format!("{other:?} is no precision, expected f32")),
+    }
+}
+
+/// x with P(standard normal > x) = `share`: bisection on the tail of erfc by its continued fraction is more than a bench needs, so the
+/// distribution is summed numerically.
+fn upper_quantile(share: f64) -> f64 {
+    let step = 1e-4;
+    let (mut x, mut tail) = (8.0f64, 0.0);
+    while tail < share && x > -8.0 {
+        tail += step * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        x -= step;
+    }
+    x
 }
 
 fn cpu() -> String {
@@ -287,7 +354,7 @@ fn cpu() -> String {
             .to_string()
     };
     format!(
-        "{}, family {} model {}",
+        "{} (family {}, model {})",
         field("model name"),
         field("cpu family"),
         field("model\t")
@@ -295,43 +362,18 @@ fn cpu() -> String {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let option = |name: &str| {
-        arguments
-            .iter()
-            .position(|a| a == name)
-            .and_then(|i| arguments.get(i + 1))
-    };
-    let isa = Isa::choose(option("--isa").map(String::as_str)).unwrap_or_else(|error| panic!("{error}"));
-    let all = Pool::available();
-    let pools: Vec<Pool> = if all > 1 {
-        vec![Pool::new(1), Pool::new(all)]
-    } else {
-        vec![Pool::new(1)]
-    };
-    println!("{}; {} cores; instruction set {}", cpu(), all, isa.name());
-    let peaks: Vec<f64> = pools.iter().map(|pool| peak(isa, pool)).collect();
-    println!("FMA peak before: {peaks:.1?} GFLOP/s");
-    let bench = Bench {
+    let isa = std::env::var(deftune_core::simd::ISA_VARIABLE).ok();
+    let isa = Isa::choose(isa.as_deref()).unwrap_or_else(|error| panic!("{error}"));
+    let mut bench = Bench {
         isa,
-        pools,
-        peaks,
-        lines: RefCell::default(),
+        pools: HashMap::new(),
+        works: HashMap::new(),
     };
-    let only = option("--only").map_or("", String::as_str);
-    type Group = fn(&Bench);
-    for (name, group) in [
-        ("dense", Bench::dense as Group),
-        ("transposed", Bench::transposed),
-        ("sparse", Bench::sparse),
-    ] {
-        if only.is_empty() || only == name {
-            group(&bench);
-        }
-    }
-    let after: Vec<f64> = bench.pools.iter().map(|pool| peak(isa, pool)).collect();
-    println!("\nFMA peak after: {after:.1?} GFLOP/s");
-    if let Some(file) = option("--json") {
-        std::fs::write(file, bench.json()).unwrap_or_else(|error| panic!("{file}: {error}"));
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let answer = bench
+            .answer(line.trim())
+            .unwrap_or_else(|problem| format!("error: {problem}"));
+        println!("{answer}");
+        let _ = std::io::stdout().flush();
     }
 }
