@@ -48,6 +48,15 @@ test('a fraction makes it regression, in the validation file too', (t) => {
   t.throws(() => resolveLabels(records('a'), 'valid', train), { message: /valid:2: label is "a", expected a number/ });
 });
 
+test('default names of a config give the number of classes', (t) => {
+  const three = { 0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2' };
+  t.deepEqual(resolveLabels(records(0, 1), 'f', three).names, ['LABEL_0', 'LABEL_1', 'LABEL_2']);
+  t.deepEqual(resolveLabels(records(2, 0), 'f', three).labels, [2, 0]);
+  t.is(resolveLabels(records(0, 3), 'f', three).names.length, 4);
+  t.throws(() => resolveLabels(records(0, 4), 'f', three), { message: /f:3: label is 4, .* no record has label 3/ });
+  t.deepEqual(resolveLabels(records(2, 0), 'f', { 0: 'LABEL_0' }), { labels: [2, 0], names: [], regression: true });
+});
+
 test('labels that cannot be', (t) => {
   const rejects = (labels: (number | string | undefined)[], expected: RegExp, known?: string[]): unknown =>
     t.throws(() => resolveLabels(records(...labels), 'f', known), { instanceOf: DeftuneError, message: expected });

@@ -5,8 +5,11 @@ import { readRecords } from '../data/records-node.js';
 import { getTask } from '../data/tasks/index.js';
 import { DeftuneError } from '../error.js';
 import { fileExists, readJson } from '../io/files-node.js';
+import { showValue } from '../io/show-value.js';
 import { readAdapter } from '../peft/peft-files-node.js';
 import type { DataOptions, ModelPathOptions } from './options.js';
+
+type KnownLabels = Record<string, string> | readonly string[] | ResolvedLabels | undefined;
 
 /** One file of labelled records. */
 export interface LabelledFile {
@@ -37,6 +40,8 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
     throw new DeftuneError(`--task ${task.name} needs --data, the folder of its files`);
   if (!task && options.data !== undefined)
     throw new DeftuneError('--data needs --task, the name of the benchmark task');
+  if (task && (options.trainFile ?? options.validFile) !== undefined)
+    throw new DeftuneError(`--task ${task.name} names its own files, expected no --train-file or --valid-file with it`);
   const files = task ? task.files(options.data as string) : { train: options.trainFile, valid: options.validFile };
   const needed = files[needs];
   if (needed === undefined)
@@ -47,8 +52,12 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
   const trainFile = needs === 'train' ? read(files.train) : undefined;
   const validFile = read(files.valid);
 
-  let known: Parameters<typeof resolveLabels>[2] =
-    adapterLabels(options.adapter) ?? task?.labelNames ?? modelLabels(options.model);
+  const candidates = [adapterLabels(options.adapter), task?.labelNames, modelLabels(options.model)];
+  const isNamed = (names: KnownLabels): boolean =>
+    names !== undefined && Object.values(names).some((name, index) => name !== `LABEL_${index}`);
+  let known: KnownLabels = candidates.find(isNamed) ?? candidates.find((names) => names !== undefined);
+  // Only training may give the classes of an unnamed head their names.
+  if (needs === 'valid' && known !== undefined && Object.keys(known).length > 1) known = Object.values(known);
   let resolved: ResolvedLabels | undefined;
   const resolve = (file: typeof trainFile): LabelledFile | undefined => {
     if (!file) return undefined;
@@ -63,6 +72,9 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
   const train = resolve(trainFile);
   const valid = resolve(validFile);
   const { names, regression } = resolved as unknown as ResolvedLabels;
+  if (train && !regression && names.length < 2) {
+    throw new DeftuneError(`${train.fileName}: every label is ${showValue(names[0])}, expected at least 2 classes`);
+  }
   return {
     train,
     valid,
@@ -73,9 +85,12 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
   };
 }
 
-function adapterLabels(adapter: string | undefined): string[] | undefined {
-  const names = adapter === undefined ? undefined : readAdapter(adapter).sidecar.labelNames;
-  return names?.length && names.some((name, index) => name !== `LABEL_${index}`) ? names : undefined;
+/** The names beside the adapter's weights; for an adapter of another library, as many default ones as its head has rows. */
+function adapterLabels(adapter: string | undefined): Record<string, string> | undefined {
+  if (adapter === undefined) return undefined;
+  const { sidecar, numLabels } = readAdapter(adapter);
+  const names = sidecar.labelNames ?? Array.from({ length: numLabels ?? 0 }, (_, index) => `LABEL_${index}`);
+  return names.length > 0 ? Object.fromEntries(names.map((name, index) => [index, name])) : undefined;
 }
 
 function modelLabels(directory: string): Record<string, string> | undefined {

@@ -23,7 +23,8 @@ export interface ResolvedLabels {
  * @param records the file's records, every one with a label
  * @param fileName for messages
  * @param known the result for the training file when resolving a validation file; or a list of names;
- *   or a config's `id2label`, which counts as unknown if it holds only the default LABEL_0, LABEL_1, …
+ *   or a config's `id2label`. If that holds only the default LABEL_0, LABEL_1, …, the names count as unknown and only their number
+ *   is kept: that many classes at least, and one means regression (as in transformers)
  * @throws DeftuneError `file:line: label …` for a missing, mixed, unknown or out-of-range label
  */
 export function resolveLabels(
@@ -51,20 +52,23 @@ export function resolveLabels(
   if (given.regression || (fraction && given.names === undefined)) {
     return { labels: records.map(({ label }) => label as number), names: [], regression: true };
   }
-  return fromIndexes(records, fileName, given.names);
+  return fromIndexes(records, fileName, given);
 }
 
-type Known = { names: string[] | undefined; regression: boolean };
+type Known = { names: string[] | undefined; atLeast: number; regression: boolean };
 
 function knownLabels(known: Parameters<typeof resolveLabels>[2], fileName: string): Known {
-  if (known === undefined) return { names: undefined, regression: false };
-  if (isResolved(known))
-    return known.regression ? { names: undefined, regression: true } : { names: known.names, regression: false };
+  if (known === undefined) return { names: undefined, atLeast: 0, regression: false };
+  if (isResolved(known)) {
+    const { names, regression } = known;
+    return { names: regression ? undefined : names, atLeast: 0, regression };
+  }
   const names = Array.isArray(known)
     ? [...(known as readonly string[])]
     : namesOf(known as Record<string, string>, fileName);
   const isDefault = !Array.isArray(known) && names.every((name, i) => name === `LABEL_${i}`);
-  return { names: names.length === 0 || isDefault ? undefined : names, regression: false };
+  if (names.length > 0 && !isDefault) return { names, atLeast: 0, regression: false };
+  return { names: undefined, atLeast: names.length, regression: names.length === 1 };
 }
 
 function isResolved(known: object): known is ResolvedLabels {
@@ -102,7 +106,7 @@ function fromNames(records: readonly TextRecord[], fileName: string, given: Know
   return { labels, names, regression: false };
 }
 
-function fromIndexes(records: readonly TextRecord[], fileName: string, names: string[] | undefined): ResolvedLabels {
+function fromIndexes(records: readonly TextRecord[], fileName: string, { names, atLeast }: Known): ResolvedLabels {
   const used = new Set<number>();
   let largest: TextRecord | undefined;
   for (const record of records) {
@@ -115,16 +119,19 @@ function fromIndexes(records: readonly TextRecord[], fileName: string, names: st
     used.add(label);
     if (largest === undefined || label > (largest.label as number)) largest = record;
   }
-  if (names === undefined && largest && used.size !== (largest.label as number) + 1) {
-    let unused = 0;
+  const highest = (largest?.label ?? -1) as number;
+  if (names === undefined && largest) {
+    let unused = atLeast;
     while (used.has(unused)) unused += 1;
-    throw new DeftuneError(
-      `${fileName}:${largest.line}: label is ${showValue(largest.label)}, expected classes numbered from 0 without a gap, but no record has label ${unused}`,
-    );
+    if (unused < highest) {
+      throw new DeftuneError(
+        `${fileName}:${largest.line}: label is ${showValue(highest)}, expected classes numbered from 0 without a gap, but no record has label ${unused}`,
+      );
+    }
   }
   return {
     labels: records.map(({ label }) => label as number),
-    names: names ?? Array.from({ length: used.size }, (_, i) => `LABEL_${i}`),
+    names: names ?? Array.from({ length: Math.max(atLeast, highest + 1) }, (_, i) => `LABEL_${i}`),
     regression: false,
   };
 }

@@ -15,7 +15,7 @@ import {
   type DataOptions,
   type ModelPathOptions,
 } from '../options.js';
-import { print } from '../output.js';
+import { print, warn } from '../output.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
@@ -41,7 +41,7 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     const records = readRecords(file);
     const backend = await createBackend(options);
     const { base, tokenizer } = await openModel(options, backend);
-    const { examples } = prepareExamples(records, { ...base.info, tokenizer, fileName: file });
+    const { examples, truncated } = prepareExamples(records, { ...base.info, tokenizer, fileName: file });
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,
@@ -59,5 +59,6 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
     table.push(['mean', formatPercent(result.density, 2)]);
     const { density: mean, layerDensity, tokens } = result;
-    print({ density: mean, layerDensity, examples: examples.length, tokens }, [table.toString()], options.json);
+    if (truncated > 0) warn([`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`]);
+    print({ density: mean, layerDensity, examples: examples.length, tokens, truncated }, [table.toString()], options.json);
   });

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { prepareExamples } from '../../data/prepare-examples.js';
+import { DeftuneError } from '../../error.js';
 import { evaluate } from '../../train/evaluate.js';
 import { loadData, type LabelledFile } from '../load-data.js';
 import { openModel } from '../open-model.js';
@@ -30,8 +31,14 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
   .action(async (options: EvalOptions) => {
     const data = loadData(options, 'valid');
     const backend = await createBackend(options);
-    const { base, tokenizer } = await openModel(options, backend);
+    const notices: string[] = [];
+    const { base, tokenizer } = await openModel(options, backend, { onNotice: (notice) => notices.push(notice) });
     const file = data.valid as LabelledFile;
+    const { numLabels } = base.info;
+    if (data.regression ? numLabels > 1 : data.labelNames.length > numLabels) {
+      const found = data.regression ? 'a fraction' : data.labelNames.length - 1;
+      throw new DeftuneError(`${file.fileName}: label is ${found}, expected a class of the model, 0 to ${numLabels - 1}`);
+    }
     const { examples, truncated } = prepareExamples(file.records, { ...base.info, ...file, tokenizer });
     const progress = createProgress(examples.length, { label: 'eval' });
     const result = await evaluate(base, examples, {
@@ -45,6 +52,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     });
     const { metricName, metric, loss, density, layerDensity, warnings } = result;
     if (truncated > 0) warnings.push(`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`);
+    for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
     print(
       { [metricName]: metric, loss, density, layerDensity, examples: result.examples, truncated, warnings },
