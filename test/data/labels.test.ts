@@ -1,9 +1,9 @@
 import test from 'ava';
 import { resolveLabels } from '../../ts/data/labels.js';
-import type { TextRecord } from '../../ts/data/record.js';
+import type { DataRecord } from '../../ts/data/record.js';
 import { DeftuneError } from '../../ts/error.js';
 
-const records = (...labels: (number | string | undefined)[]): TextRecord[] =>
+const records = (...labels: (number | string | undefined)[]): DataRecord[] =>
   labels.map((label, i) => ({ text: 'x', line: i + 2, ...(label === undefined ? {} : { label }) }));
 
 test('numbers are class indexes', (t) => {

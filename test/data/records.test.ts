@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { readRecords } from '../../ts/data/records-node.js';
+import { findTaskFiles } from '../../ts/data/task-files-node.js';
 import { getTask } from '../../ts/data/tasks/index.js';
 import { DeftuneError } from '../../ts/error.js';
 
@@ -16,36 +17,38 @@ function file(ending: string, content: string): string {
   return path;
 }
 
-test('JSON lines', (t) => {
+test('JSON lines', async (t) => {
   const path = file(
     'jsonl',
     '{"text":"a","label":1}\r\n\n{"sentence1":"","sentence2":"c","label":"x","idx":3}\n{"inputIds":[1,2],"label":null}',
   );
-  t.deepEqual(readRecords(path), [
+  t.deepEqual(await readRecords(path), [
     { text: 'a', label: 1, line: 1 },
-    { text: '', textPair: 'c', label: 'x', line: 3 },
+    { text: '', textPair: 'c', label: 'x', idx: 3, line: 3 },
     { inputIds: [1, 2], line: 4 },
   ]);
 });
 
-test('CSV, with quotes, line breaks and a byte order mark', (t) => {
+test('CSV, with quotes, line breaks and a byte order mark', async (t) => {
   const path = file('csv', '\ufefftext,label\r\n"a, ""b""",0\r\n"two\nlines",pos\r\n\r\nlast,-1.5\r\n,\r\n');
-  t.deepEqual(readRecords(path), [
+  t.deepEqual(await readRecords(path), [
     { text: 'a, "b"', label: 0, line: 2 },
     { text: 'two\nlines', label: 'pos', line: 3 },
     { text: 'last', label: -1.5, line: 6 },
     { text: '', line: 7 },
   ]);
-  t.deepEqual(readRecords(file('csv', 'inputIds,label\n1 2  3,0\n')), [{ inputIds: [1, 2, 3], label: 0, line: 2 }]);
+  t.deepEqual(await readRecords(file('csv', 'inputIds,label\n1 2  3,0\n')), [
+    { inputIds: [1, 2, 3], label: 0, line: 2 },
+  ]);
 });
 
-test('TSV as in GLUE: quotes are text', (t) => {
+test('TSV as in GLUE: quotes are text', async (t) => {
   const path = file('tsv', 'sentence\tlabel\n" unbalanced \t1\n\n a "b" c \t0\n');
-  t.deepEqual(readRecords(path), [
+  t.deepEqual(await readRecords(path), [
     { text: '" unbalanced ', label: 1, line: 2 },
     { text: ' a "b" c ', label: 0, line: 4 },
   ]);
-  t.deepEqual(readRecords(file('tsv', 'text\na\n\nb\n')), [
+  t.deepEqual(await readRecords(file('tsv', 'text\na\n\nb\n')), [
     { text: 'a', line: 2 },
     { text: '', line: 3 },
     { text: 'b', line: 4 },
@@ -78,36 +81,27 @@ const wrong: [what: string, ending: string, content: string, expected: RegExp][]
   ['too few columns', 'tsv', 'text\tlabel\na\t1\nb\n', /:3: 1 columns, expected 2 as in the header/],
   ['too many columns', 'csv', 'text,label\na,b,1\n', /:2: 3 columns, expected 2/],
   ['an unclosed quote', 'csv', 'text,label\n"a,1\n', /:\d+: invalid CSV/],
-  ['no text column', 'csv', 'words,label\na,1\n', /:1: columns are "words", "label", expected a header/],
+  ['no text column', 'csv', 'phrase,label\na,1\n', /:1: columns are "phrase", "label", expected a header/],
   ['no header', 'tsv', 'nice film\t1\n', /:1: columns are "nice film", "1"/],
   ['a repeated column', 'csv', 'text,text\na,b\n', /:1: column "text" appears twice/],
 ];
 
 for (const [what, ending, content, expected] of wrong) {
-  test(`rejects ${what}`, (t) => {
+  test(`rejects ${what}`, async (t) => {
     const path = file(ending, content);
-    const error = t.throws(() => readRecords(path), { instanceOf: DeftuneError });
-    t.true(error.message.startsWith(path));
-    t.regex(error.message, expected);
+    const error = await t.throwsAsync(readRecords(path), { instanceOf: DeftuneError });
+    t.true(error?.message.startsWith(path));
+    t.regex(error?.message ?? '', expected);
   });
 }
 
 const shared = process.env['DEFTUNE_SHARED'] ?? fileURLToPath(new URL('../../../shared', import.meta.url));
-const sst2 = getTask('sst2').files(join(shared, 'data', 'sst2'));
-const maybe = existsSync(sst2.valid) ? test : test.skip;
-maybe('reads SST-2 whole', (t) => {
-  const valid = readRecords(sst2.valid);
+const sst2 = join(shared, 'data', 'sst2');
+const maybe = existsSync(sst2) ? test : test.skip;
+maybe('reads SST-2 whole', async (t) => {
+  const files = findTaskFiles(getTask('sst2'), sst2);
+  const valid = await readRecords(files.validation[0]?.paths[0] ?? '');
   t.is(valid.length, 872);
   t.deepEqual(valid[0], { text: "it 's a charming and often affecting journey . ", label: 1, line: 2 });
-  t.is(readRecords(sst2.train).length, 67_349);
-});
-
-test('tasks', (t) => {
-  const task = getTask('sst2');
-  t.deepEqual(task.files('d'), { train: 'd/train.tsv', valid: 'd/dev.tsv' });
-  t.deepEqual(task.labelNames, ['negative', 'positive']);
-  t.throws(() => getTask('sst3'), {
-    instanceOf: DeftuneError,
-    message: 'task "sst3" is unknown, expected one of sst2',
-  });
+  t.is((await readRecords(files.train[0] ?? '')).length, 67_349);
 });

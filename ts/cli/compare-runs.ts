@@ -29,7 +29,7 @@ export async function compareRuns({
   command,
   onNotice,
 }: Comparison): Promise<CompareResult> {
-  const data = loadData(options, 'train');
+  const data = await loadData(options, 'train');
   if (!data.valid) throw new DeftuneError('a comparison needs validation data: --valid-file FILE');
   const runs: RunResult[] = [];
   let described = { method: '', density: '', trainExamples: 0, validExamples: 0 };

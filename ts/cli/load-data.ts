@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { resolveLabels, type ResolvedLabels } from '../data/labels.js';
-import type { TextRecord } from '../data/record.js';
-import { readRecords } from '../data/records-node.js';
+import { readRecordFiles, type RecordFile } from '../data/records-node.js';
+import { findTaskFiles } from '../data/task-files-node.js';
+import { recordOptions } from '../data/tasks/record-options.js';
 import { getTask } from '../data/tasks/index.js';
 import { DeftuneError } from '../error.js';
 import { fileExists, readJson } from '../io/files-node.js';
@@ -12,19 +13,23 @@ import type { DataOptions, ModelPathOptions } from './options.js';
 type KnownLabels = Record<string, string> | readonly string[] | ResolvedLabels | undefined;
 
 /** One file of labelled records. */
-export interface LabelledFile {
-  fileName: string;
-  records: TextRecord[];
+export interface LabelledFile extends RecordFile {
   labels: number[];
 }
 
 /** Labelled data of a run. */
 export interface LoadedData {
   train: LabelledFile | undefined;
+  /** The first validation set. */
   valid: LabelledFile | undefined;
+  /** All validation sets by name; most data have one. */
+  validSets: (LabelledFile & { name: string })[];
   labelNames: string[];
   regression: boolean;
+  /** The main metric of the task. */
   metricName: string | undefined;
+  /** All of the task's metrics, the main one first. */
+  metricNames: readonly string[];
   description: string;
 }
 
@@ -34,7 +39,7 @@ export interface LoadedData {
  *
  * @param needs which files the command cannot do without
  */
-export function loadData(options: DataOptions & ModelPathOptions, needs: 'train' | 'valid'): LoadedData {
+export async function loadData(options: DataOptions & ModelPathOptions, needs: 'train' | 'valid'): Promise<LoadedData> {
   const task = options.task === undefined ? undefined : getTask(options.task);
   if (task && options.data === undefined)
     throw new DeftuneError(`--task ${task.name} needs --data, the folder of its files`);
@@ -42,25 +47,36 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
     throw new DeftuneError('--data needs --task, the name of the benchmark task');
   if (task && (options.trainFile ?? options.validFile) !== undefined)
     throw new DeftuneError(`--task ${task.name} names its own files, expected no --train-file or --valid-file with it`);
-  const files = task ? task.files(options.data as string) : { train: options.trainFile, valid: options.validFile };
-  const needed = files[needs];
-  if (needed === undefined)
+  const files = task
+    ? findTaskFiles(task, options.data as string, needs === 'train' ? ['train', 'validation'] : ['validation'])
+    : {
+        train: options.trainFile === undefined ? [] : [options.trainFile],
+        validation: options.validFile === undefined ? [] : [{ name: 'validation', paths: [options.validFile] }],
+      };
+  if ((needs === 'train' ? files.train : files.validation).length === 0)
     throw new DeftuneError(`no data given, expected --${needs}-file FILE, or --task NAME --data DIR`);
 
-  const read = (fileName: string | undefined): { fileName: string; records: TextRecord[] } | undefined =>
-    fileName === undefined ? undefined : { fileName, records: readRecords(fileName) };
-  const trainFile = needs === 'train' ? read(files.train) : undefined;
-  const validFile = read(files.valid);
+  const reading = {
+    ...(task ? recordOptions(task) : {}),
+    onNotice: (notice: string) => process.stderr.write(`note: ${notice}\n`),
+  };
+  const trainFile = needs === 'train' ? await readRecordFiles(files.train, reading) : undefined;
+  const validFiles = [];
+  for (const { name, paths } of files.validation) {
+    validFiles.push({ name, ...(await readRecordFiles(paths, reading)) });
+  }
 
-  const candidates = [adapterLabels(options.adapter), task?.labelNames, modelLabels(options.model)];
+  const taskLabels = task?.labelNames.length ? task.labelNames : undefined;
+  const candidates = [adapterLabels(options.adapter), taskLabels, modelLabels(options.model)];
   const isNamed = (names: KnownLabels): boolean =>
     names !== undefined && Object.values(names).some((name, index) => name !== `LABEL_${index}`);
   let known: KnownLabels = candidates.find(isNamed) ?? candidates.find((names) => names !== undefined);
   // Only training may give the classes of an unnamed head their names.
   if (needs === 'valid' && known !== undefined && Object.keys(known).length > 1) known = Object.values(known);
+  // Not each of its files has a label with a fraction.
+  if (task?.kind === 'regression') known = { labels: [], names: [], regression: true };
   let resolved: ResolvedLabels | undefined;
-  const resolve = (file: typeof trainFile): LabelledFile | undefined => {
-    if (!file) return undefined;
+  const resolve = <F extends RecordFile>(file: F): F & LabelledFile => {
     const first = resolved === undefined;
     const result = resolveLabels(file.records, file.fileName, known);
     if (first) {
@@ -69,19 +85,22 @@ export function loadData(options: DataOptions & ModelPathOptions, needs: 'train'
     }
     return { ...file, labels: result.labels };
   };
-  const train = resolve(trainFile);
-  const valid = resolve(validFile);
+  const train = trainFile && resolve(trainFile);
+  const validSets = validFiles.map(resolve);
   const { names, regression } = resolved as unknown as ResolvedLabels;
   if (train && !regression && names.length < 2) {
     throw new DeftuneError(`${train.fileName}: every label is ${showValue(names[0])}, expected at least 2 classes`);
   }
+  const metricNames = task?.metrics ?? [];
   return {
     train,
-    valid,
+    valid: validSets[0],
+    validSets,
     labelNames: names,
     regression,
-    metricName: regression ? undefined : task?.metric,
-    description: task ? task.name : (files.train ?? files.valid ?? ''),
+    metricName: metricNames[0],
+    metricNames,
+    description: task ? task.name : (options.trainFile ?? options.validFile ?? ''),
   };
 }
 

@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
-import type { TextRecord } from './record.js';
+import type { DataRecord } from './record.js';
 
 /** The labels of a file as numbers, one a record. */
 export interface ResolvedLabels {
@@ -28,13 +28,13 @@ export interface ResolvedLabels {
  * @throws DeftuneError `file:line: label …` for a missing, mixed, unknown or out-of-range label
  */
 export function resolveLabels(
-  records: readonly TextRecord[],
+  records: readonly DataRecord[],
   fileName: string,
   known?: Readonly<Record<string, string>> | readonly string[] | ResolvedLabels,
 ): ResolvedLabels {
   const given = knownLabels(known, fileName);
-  let textual: TextRecord | undefined;
-  let numeric: TextRecord | undefined;
+  let textual: DataRecord | undefined;
+  let numeric: DataRecord | undefined;
   for (const record of records) {
     if (record.label === undefined) {
       throw new DeftuneError(`${fileName}:${record.line}: label is missing, expected a number or the name of a class`);
@@ -87,7 +87,7 @@ function namesOf(id2label: Record<string, string>, fileName: string): string[] {
   });
 }
 
-function fromNames(records: readonly TextRecord[], fileName: string, given: Known): ResolvedLabels {
+function fromNames(records: readonly DataRecord[], fileName: string, given: Known): ResolvedLabels {
   const first = records[0];
   if (given.regression && first) {
     throw new DeftuneError(
@@ -106,9 +106,9 @@ function fromNames(records: readonly TextRecord[], fileName: string, given: Know
   return { labels, names, regression: false };
 }
 
-function fromIndexes(records: readonly TextRecord[], fileName: string, { names, atLeast }: Known): ResolvedLabels {
+function fromIndexes(records: readonly DataRecord[], fileName: string, { names, atLeast }: Known): ResolvedLabels {
   const used = new Set<number>();
-  let largest: TextRecord | undefined;
+  let largest: DataRecord | undefined;
   for (const record of records) {
     const label = record.label as number;
     const fits = Number.isInteger(label) && label >= 0 && (names === undefined || label < names.length);

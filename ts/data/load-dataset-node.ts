@@ -12,8 +12,8 @@ export interface LoadDatasetOptions {
 }
 
 /** Reads labelled records (JSONL, CSV or TSV) and tokenizes them. @throws DeftuneError naming file, line and field. */
-export function loadDataset(path: string, { tokenizer, info }: LoadDatasetOptions): Example[] {
-  const records = readRecords(path);
+export async function loadDataset(path: string, { tokenizer, info }: LoadDatasetOptions): Promise<Example[]> {
+  const records = await readRecords(path);
   const { labels } = resolveLabels(records, path, info.labelNames);
   return prepareExamples(records, { ...info, tokenizer, fileName: path, labels }).examples;
 }

@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
 import type { Example } from './batching.js';
-import type { TextRecord } from './record.js';
+import type { DataRecord } from './record.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** What turning records into examples needs to know of the model. */
@@ -27,7 +27,7 @@ export interface PreparedExamples {
  *
  * @throws DeftuneError naming file and line: text without a tokenizer, a token id outside the vocabulary.
  */
-export function prepareExamples(records: readonly TextRecord[], options: PrepareOptions): PreparedExamples {
+export function prepareExamples(records: readonly DataRecord[], options: PrepareOptions): PreparedExamples {
   const { tokenizer, maxLength, vocabSize, fileName, labels } = options;
   let truncated = 0;
   const examples = records.map((record, index): Example => {

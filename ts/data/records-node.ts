@@ -1,112 +1,67 @@
-import { CsvError, parse } from 'csv-parse/sync';
+import { dirname, isAbsolute, join } from 'node:path';
 import { DeftuneError } from '../error.js';
 import { readText } from '../io/files-node.js';
-import { parseJson } from '../io/parse-json.js';
 import { showValue } from '../io/show-value.js';
-import type { TextRecord } from './record.js';
-import { COLUMNS, toRecord } from './to-record.js';
+import { jsonLinesRecords } from './json-lines-records.js';
+import type { DataRecord } from './record.js';
+import type { RecordOptions } from './record-options.js';
+import { tableRecords } from './table-records.js';
+import { csvRows, tsvRows } from './table-rows.js';
 
-type Row = { line: number; cells: string[] };
+type Reader = (path: string, options: RecordOptions) => DataRecord[] | Promise<DataRecord[]>;
+
+/** Readers by the ending of a file's name. */
+const READERS: Readonly<Record<string, Reader>> = {
+  jsonl: (path, options) => jsonLinesRecords(readText(path), path, options),
+  csv: (path, options) => tableRecords(csvRows(readText(path), path), path, options),
+  tsv: (path, options) => tableRecords(tsvRows(readText(path)), path, options),
+};
+
+/** Endings of files that `readRecords` reads, without their dot. */
+export const RECORD_ENDINGS: readonly string[] = Object.keys(READERS);
 
 /**
- * Reads a data file: `.jsonl` (one object a line), `.csv` (RFC 4180) or `.tsv` (as in GLUE: no quoting),
- * the latter two with a header. Columns: `text` (or `sentence`, `sentence1`), `textPair` (or `sentence2`),
- * `inputIds` (a list, or numbers separated by spaces), `label`; others are ignored. In tables a label
- * that looks like a number is one, and an empty label is none.
+ * Reads a data file: `.jsonl` (one object a line), `.csv` (RFC 4180) or `.tsv` (as in GLUE: no quoting), the latter two with a
+ * header. Columns are those of COLUMNS, or a task's; others are ignored. A file with one bad record is refused as a whole.
+ *
+ * In tables a label that looks like a number is one, lists are separated by spaces, and an empty cell is no value (but an empty text
+ * where text is expected). Paths of images are relative to the file's folder.
  *
  * @throws DeftuneError `file:line: field, value, what was expected`, also when there are no records
  */
-export function readRecords(path: string): TextRecord[] {
-  const extension = /\.([^./\\]+)$/.exec(path)?.[1]?.toLowerCase();
-  if (extension !== 'jsonl' && extension !== 'csv' && extension !== 'tsv') {
+export async function readRecords(path: string, options: RecordOptions = {}): Promise<DataRecord[]> {
+  const extension = /\.([^./\\]+)$/.exec(path)?.[1]?.toLowerCase() ?? '';
+  const reader = Object.hasOwn(READERS, extension) ? READERS[extension] : undefined;
+  if (reader === undefined) {
+    const known = RECORD_ENDINGS.map((ending) => `.${ending}`);
     throw new DeftuneError(
-      `${path}: the file's ending is ${showValue(extension ?? '')}, expected .jsonl, .csv or .tsv`,
+      `${path}: the file's ending is ${showValue(extension)}, expected ${known.slice(0, -1).join(', ')} or ${known.at(-1)}`,
     );
   }
-  const text = readText(path);
-  const records =
-    extension === 'jsonl'
-      ? fromJsonLines(text, path)
-      : fromTable(extension === 'csv' ? csvRows(text, path) : tsvRows(text), path);
+  const resolvePath = (image: string): string => (isAbsolute(image) ? image : join(dirname(path), image));
+  const records = await reader(path, { resolvePath, ...options });
   if (records.length === 0) throw new DeftuneError(`${path}: no records, expected at least 1`);
   return records;
 }
 
-function fromJsonLines(text: string, path: string): TextRecord[] {
-  const records: TextRecord[] = [];
-  text.split('\n').forEach((source, i) => {
-    if (source.trim() === '') return;
-    const value = parseJson(source.replace(/\r$/, ''), path, i + 1);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new DeftuneError(
-        `${path}:${i + 1}: the line is ${showValue(value)}, expected an object with text and label`,
-      );
-    }
-    records.push(toRecord(new Map(Object.entries(value)), `${path}:${i + 1}`, i + 1));
-  });
-  return records;
+/** Records of one data set. */
+export interface RecordFile {
+  /** The file, or the first of several, for messages. */
+  fileName: string;
+  records: DataRecord[];
 }
 
-function fromTable(rows: Row[], path: string): TextRecord[] {
-  const header = rows[0];
-  if (header === undefined) return [];
-  const names = header.cells.map((name) => name.trim());
-  const place = `${path}:${header.line}`;
-  const repeated = names.find((name, i) => name !== '' && names.indexOf(name) !== i);
-  if (repeated !== undefined)
-    throw new DeftuneError(`${place}: column ${showValue(repeated)} appears twice, expected unique columns`);
-  const wanted: readonly string[] = [...COLUMNS.text, ...COLUMNS.inputIds];
-  if (!names.some((name) => wanted.includes(name))) {
-    throw new DeftuneError(
-      `${place}: columns are ${names.map(showValue).join(', ')}, expected a header with one of ${wanted.join(', ')}`,
-    );
+/**
+ * Reads a data set that may be cut into several files. Records of the second and later ones count on from those before in `line`.
+ *
+ * @throws DeftuneError as readRecords does
+ */
+export async function readRecordFiles(paths: readonly string[], options: RecordOptions = {}): Promise<RecordFile> {
+  const [first = ''] = paths;
+  if (paths.length === 1) return { fileName: first, records: await readRecords(first, options) };
+  const records: DataRecord[] = [];
+  for (const path of paths) {
+    for (const record of await readRecords(path, options)) records.push({ ...record, line: records.length + 1 });
   }
-  return rows.slice(1).map(({ line, cells }) => {
-    if (cells.length !== names.length) {
-      throw new DeftuneError(`${path}:${line}: ${cells.length} columns, expected ${names.length} as in the header`);
-    }
-    const fields = new Map<string, unknown>(names.map((name, i) => [name, cells[i]]));
-    const label = fields.get('label');
-    if (typeof label === 'string') fields.set('label', tableLabel(label));
-    return toRecord(fields, `${path}:${line}`, line);
-  });
-}
-
-function tableLabel(cell: string): number | string | undefined {
-  const text = cell.trim();
-  if (text === '') return undefined;
-  return /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text) ? Number(text) : text;
-}
-
-function tsvRows(text: string): Row[] {
-  const rows = text.split('\n').map((source, i) => ({ line: i + 1, cells: source.replace(/\r$/, '').split('\t') }));
-  const columns = rows[0]?.cells.length ?? 0;
-  const isBlank = ({ cells }: Row): boolean => cells.length === 1 && cells[0] === '';
-  if (rows.at(-1) && isBlank(rows.at(-1)!)) rows.pop();
-  // In a table of one column a blank line is a record with an empty text.
-  return rows.filter((row, i) => !isBlank(row) || (i > 0 && columns === 1));
-}
-
-function csvRows(text: string, path: string): Row[] {
-  try {
-    const parsed = parse(text, {
-      info: true,
-      raw: true,
-      relax_column_count: true,
-      skip_empty_lines: true,
-    }) as unknown as {
-      info: { lines: number };
-      raw: string;
-      record: string[];
-    }[];
-    return parsed.map(({ info, raw, record }) => {
-      // info.lines counts to the record's end; a quoted cell may span lines.
-      const breaks = raw.trim().split(/\r\n|\n|\r/).length - 1;
-      return { line: info.lines - breaks, cells: record };
-    });
-  } catch (cause) {
-    if (!(cause instanceof CsvError)) throw cause;
-    const line = (cause as unknown as { lines?: number }).lines;
-    throw new DeftuneError(`${path}${line === undefined ? '' : `:${line}`}: invalid CSV: ${cause.message}`, { cause });
-  }
+  return { fileName: `${first} and ${paths.length - 1} more, record`, records };
 }

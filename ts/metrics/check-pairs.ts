@@ -5,7 +5,7 @@ import { DeftuneError } from '../error.js';
  *
  * @throws DeftuneError when there are no labels, or not as many predictions as labels
  */
-export function checkPairs(metric: string, predictions: ArrayLike<number>, labels: ArrayLike<number>): void {
+export function checkPairs(metric: string, predictions: ArrayLike<unknown>, labels: ArrayLike<unknown>): void {
   if (predictions.length !== labels.length) {
     throw new DeftuneError(
       `${metric}: ${predictions.length} predictions for ${labels.length} labels, expected as many`,

@@ -7,12 +7,18 @@ import { pearson } from './pearson.js';
 import { spearman } from './spearman.js';
 
 export { accuracy } from './accuracy.js';
+export { answerF1 } from './answer-f1.js';
+export { entityF1, entityScores, type EntityScores } from './entity-f1.js';
+export { exactMatch } from './exact-match.js';
 export { f1 } from './f1.js';
 export { isCollapsed } from './is-collapsed.js';
 export { majorityShare } from './majority-share.js';
 export { matthews } from './matthews.js';
 export { pearson } from './pearson.js';
+export { perplexity } from './perplexity.js';
 export { spearman } from './spearman.js';
+export { TEXT_METRICS, type TextMetric, type TextMetricName } from './text-metrics.js';
+export { tokenAccuracy } from './token-accuracy.js';
 
 /** Compares [n] predictions with [n] labels; larger is better for every metric here. */
 export type Metric = (predictions: ArrayLike<number>, labels: ArrayLike<number>) => number;

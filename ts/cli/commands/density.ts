@@ -2,7 +2,9 @@ import { Command } from 'commander';
 import Table from 'cli-table3';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { prepareExamples } from '../../data/prepare-examples.js';
-import { readRecords } from '../../data/records-node.js';
+import { readRecordFiles, type RecordFile } from '../../data/records-node.js';
+import { findTaskFiles } from '../../data/task-files-node.js';
+import { recordOptions } from '../../data/tasks/record-options.js';
 import { getTask } from '../../data/tasks/index.js';
 import { DeftuneError } from '../../error.js';
 import { predict } from '../../train/evaluate.js';
@@ -32,16 +34,10 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .option('--data <dir>', "folder of the task's files; its validation file is read")
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: DensityOptions) => {
-    const file =
-      options.input ??
-      (options.task !== undefined && options.data !== undefined
-        ? getTask(options.task).files(options.data).valid
-        : undefined);
-    if (file === undefined) throw new DeftuneError('no data given, expected --input FILE, or --task NAME --data DIR');
-    const records = readRecords(file);
+    const { fileName, records } = await readInput(options);
     const backend = await createBackend(options);
     const { base, tokenizer } = await openModel(options, backend);
-    const { examples, truncated } = prepareExamples(records, { ...base.info, tokenizer, fileName: file });
+    const { examples, truncated } = prepareExamples(records, { ...base.info, tokenizer, fileName });
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,
@@ -60,5 +56,18 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     table.push(['mean', formatPercent(result.density, 2)]);
     const { density: mean, layerDensity, tokens } = result;
     if (truncated > 0) warn([`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`]);
-    print({ density: mean, layerDensity, examples: examples.length, tokens, truncated }, [table.toString()], options.json);
+    print(
+      { density: mean, layerDensity, examples: examples.length, tokens, truncated },
+      [table.toString()],
+      options.json,
+    );
   });
+
+function readInput({ input, task: name, data }: DensityOptions): Promise<RecordFile> {
+  if (input !== undefined) return readRecordFiles([input]);
+  if (name === undefined || data === undefined)
+    throw new DeftuneError('no data given, expected --input FILE, or --task NAME --data DIR');
+  const task = getTask(name);
+  const { validation } = findTaskFiles(task, data, ['validation']);
+  return readRecordFiles(validation[0]?.paths ?? [], recordOptions(task));
+}

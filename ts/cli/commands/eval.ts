@@ -29,7 +29,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
   .option('--metric <name>', 'accuracy, f1, matthews, pearson or spearman (default: by the task)')
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: EvalOptions) => {
-    const data = loadData(options, 'valid');
+    const data = await loadData(options, 'valid');
     const backend = await createBackend(options);
     const notices: string[] = [];
     const { base, tokenizer } = await openModel(options, backend, { onNotice: (notice) => notices.push(notice) });
@@ -37,7 +37,9 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     const { numLabels } = base.info;
     if (data.regression ? numLabels > 1 : data.labelNames.length > numLabels) {
       const found = data.regression ? 'a fraction' : data.labelNames.length - 1;
-      throw new DeftuneError(`${file.fileName}: label is ${found}, expected a class of the model, 0 to ${numLabels - 1}`);
+      throw new DeftuneError(
+        `${file.fileName}: label is ${found}, expected a class of the model, 0 to ${numLabels - 1}`,
+      );
     }
     const { examples, truncated } = prepareExamples(file.records, { ...base.info, ...file, tokenizer });
     const progress = createProgress(examples.length, { label: 'eval' });

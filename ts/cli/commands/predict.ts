@@ -33,7 +33,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
         `--output is ${options.output}, the input file; expected another, for the records to stay`,
       );
     }
-    const records = readRecords(options.input);
+    const records = await readRecords(options.input);
     const backend = await createBackend(options);
     const { base, tokenizer } = await openModel(options, backend, {
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),

@@ -37,7 +37,7 @@ export const train = addRunOptions(
         `--out is ${options.out}, the model's own folder; expected another, for the model to stay`,
       );
     }
-    const data = loadData(options, 'train');
+    const data = await loadData(options, 'train');
     const backend = await createBackend(options);
     const density = options.density && {
       loss: options.density,

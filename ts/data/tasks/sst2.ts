@@ -3,9 +3,11 @@ import type { Task } from './task.js';
 /** GLUE SST-2: whether a sentence of a film review is positive. */
 export const sst2: Task = {
   name: 'sst2',
-  // A slash works on every platform, and keeps this file free of node:path.
-  files: (dir) => ({ train: `${dir}/train.tsv`, valid: `${dir}/dev.tsv` }),
-  textColumns: ['sentence'],
+  kind: 'classification',
+  train: ['train'],
+  validation: [{ name: 'validation', files: ['dev', 'validation'] }],
+  columns: { text: ['sentence', 'text'], label: ['label'] },
+  required: ['text', 'label'],
   labelNames: ['negative', 'positive'],
-  metric: 'accuracy',
+  metrics: ['accuracy'],
 };

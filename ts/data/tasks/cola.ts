@@ -1,0 +1,15 @@
+import type { Task } from './task.js';
+
+/** GLUE CoLA: whether a sentence is acceptable English. */
+export const cola: Task = {
+  name: 'cola',
+  kind: 'classification',
+  train: ['train'],
+  validation: [{ name: 'validation', files: ['dev', 'validation'] }],
+  columns: { text: ['sentence'], label: ['label'] },
+  required: ['text', 'label'],
+  // Its TSV files have none.
+  header: ['source', 'label', 'star', 'sentence'],
+  labelNames: ['unacceptable', 'acceptable'],
+  metrics: ['matthews'],
+};

@@ -1,0 +1,13 @@
+import type { Task } from './task.js';
+
+/** GLUE STS-B: how similar two sentences are, 0 to 5. */
+export const stsb: Task = {
+  name: 'stsb',
+  kind: 'regression',
+  train: ['train'],
+  validation: [{ name: 'validation', files: ['dev', 'validation'] }],
+  columns: { text: ['sentence1'], textPair: ['sentence2'], label: ['label', 'score'] },
+  required: ['text', 'textPair', 'label'],
+  labelNames: [],
+  metrics: ['pearson', 'spearman'],
+};
