@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../backend/backend.js';
 import { prepareExamples, type PreparedExamples } from '../data/prepare-examples.js';
 import { densityLoss, type DensityLossOptions } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
+import { showValue } from '../io/show-value.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
@@ -49,9 +51,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   });
   try {
     const model = peft ?? inject(options, base, seed);
-    if (peft && options.method !== undefined && options.method !== peft.method.name) {
-      throw new DeftuneError(`--method is ${options.method}, expected ${peft.method.name} as in the adapter`);
-    }
+    if (peft) checkAdapterSettings(options, peft);
     const prepare = (file: LabelledFile | undefined): PreparedExamples | undefined =>
       file && prepareExamples(file.records, { ...base.info, ...file, tokenizer });
     const train = prepare(data.train) as PreparedExamples;
@@ -96,14 +96,31 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
 }
 
 function inject(options: RunOptions, base: Parameters<typeof getPeftModel>[0], seed: number): PeftModel {
-  return getPeftModel(base, {
-    method: options.method ?? 'lora',
-    seed,
+  return getPeftModel(base, { method: options.method ?? 'lora', seed, ...methodSettings(options) });
+}
+
+/** Settings of the method that the command line gives. */
+function methodSettings(options: RunOptions): Record<string, unknown> {
+  return {
     r: options.loraR,
     loraAlpha: options.loraAlpha,
     loraDropout: options.loraDropout,
     targetModules: options.loraTarget,
-  });
+  };
+}
+
+/** An adapter brings its own method and settings: options may repeat them, not contradict them. */
+function checkAdapterSettings(options: RunOptions, { method, config }: PeftModel): void {
+  if (options.method !== undefined && options.method !== method.name) {
+    throw new DeftuneError(`--method is ${options.method}, expected ${method.name} as in ${options.adapter}`);
+  }
+  const own = config as Record<string, unknown>;
+  for (const [name, value] of Object.entries(methodSettings(options))) {
+    if (value === undefined || isDeepStrictEqual(value, own[name])) continue;
+    throw new DeftuneError(
+      `${method.name}: ${name} is ${showValue(value)}, expected ${showValue(own[name])} as in ${options.adapter}, or left out`,
+    );
+  }
 }
 
 function definedArguments(options: RunOptions): TrainerOptions['args'] {

@@ -1,4 +1,5 @@
 import { DeftuneError } from '../error.js';
+import { showValue } from '../io/show-value.js';
 import type { Example } from './batching.js';
 import type { DataRecord } from './record.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -25,7 +26,7 @@ export interface PreparedExamples {
 /**
  * Tokenizes records (`inputIds` are taken as they are).
  *
- * @throws DeftuneError naming file and line: text without a tokenizer, a token id outside the vocabulary.
+ * @throws DeftuneError naming file and line: text without a tokenizer, an empty text, a token id outside the vocabulary.
  */
 export function prepareExamples(records: readonly DataRecord[], options: PrepareOptions): PreparedExamples {
   const { tokenizer, maxLength, vocabSize, fileName, labels } = options;
@@ -39,7 +40,10 @@ export function prepareExamples(records: readonly DataRecord[], options: Prepare
       if (inputIds.length < record.inputIds.length) truncated += 1;
     } else {
       if (!tokenizer) throw new DeftuneError(`${where}: text needs a tokenizer, but the model has no tokenizer.json`);
-      const encoded = tokenizer.encode(record.text ?? '', { textPair: record.textPair, maxLength });
+      if (!record.text?.trim()) {
+        throw new DeftuneError(`${where}: text is ${showValue(record.text)}, expected one that is not empty`);
+      }
+      const encoded = tokenizer.encode(record.text, { textPair: record.textPair, maxLength });
       ({ inputIds, tokenTypeIds } = encoded);
       if (encoded.truncated) truncated += 1;
     }

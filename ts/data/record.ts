@@ -9,7 +9,6 @@ export interface Answer {
 
 /** The input of one example has at least one of `text`, `inputIds`, `image`, `words`, or `question` with `context`. */
 export interface DataRecord {
-  /** May be empty: it then tokenizes to the special tokens alone. */
   text?: string;
   textPair?: string;
   /** Ready-made token ids, at least one; they take precedence over `text`. */

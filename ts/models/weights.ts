@@ -68,20 +68,25 @@ export class WeightReader {
     if (!stored || storedName === undefined) {
       if (!this.rules.heads.some((head) => name.startsWith(head))) this.problems.push(`${name} is missing`);
       else this.created.push(name);
-      return this.initialized(name, shape);
+      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape);
     }
     this.used.add(name);
     if (stored.shape.length !== shape.length || stored.shape.some((dim, axis) => dim !== shape[axis])) {
       this.problems.push(`${storedName} has shape [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`);
-      return this.initialized(name, shape);
+      return this.placeholder();
     }
     if (!['F32', 'F16', 'BF16'].includes(stored.dtype)) {
       this.problems.push(`${storedName} is stored as ${stored.dtype}, expected F32, F16 or BF16`);
-      return this.initialized(name, shape);
+      return this.placeholder();
     }
     const cols = shape.at(-1) ?? 1;
     const rows = shape.slice(0, -1).reduce((product, dim) => product * dim, 1);
     return new Parameter(this.backend, this.backend.uploadBytes(stored.data, stored.dtype, rows, cols), shape);
+  }
+
+  /** Stands for a parameter whose problem {@link WeightReader.finish} will report: of the shape asked for it could fill the memory. */
+  private placeholder(): Parameter {
+    return Parameter.of(this.backend, new Float32Array(1), [1]);
   }
 
   /** New weights as transformers makes them: normal with the config's range, biases zero. */

@@ -1,4 +1,5 @@
 import { batchIndices, collate, type Example } from '../data/batching.js';
+import { DeftuneError } from '../error.js';
 import { DensityMeter } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
 import { isCollapsed } from '../metrics/is-collapsed.js';
@@ -27,7 +28,10 @@ export interface PredictOptions {
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** Runs the model without gradients or dropout over examples; lets the event loop run between batches. */
+/**
+ * Runs the model without gradients or dropout over examples; lets the event loop run between batches.
+ * @throws DeftuneError where a logit is NaN or infinite.
+ */
 export async function predict(
   model: SequenceClassificationModel,
   examples: readonly Example[],
@@ -49,7 +53,11 @@ export async function predict(
         const out = model.forward(batch, context);
         meter.add(context.mlps);
         const values = out.toFloats();
-        for (let row = 0; row < batch.size; row++) logits.push(values.slice(row * out.cols, (row + 1) * out.cols));
+        for (let row = 0; row < batch.size; row++) {
+          const own = values.slice(row * out.cols, (row + 1) * out.cols);
+          if (!own.every(Number.isFinite)) throw notFinite(logits.length, own);
+          logits.push(own);
+        }
         if (batch.labels) {
           lossSum += model.taskLoss(out, batch.labels).item() * batch.size;
           labelled += batch.size;
@@ -62,6 +70,12 @@ export async function predict(
   }
   const loss = labelled > 0 ? lossSum / labelled : undefined;
   return { logits, loss, density: meter.mean(), layerDensity: meter.perLayer(), tokens };
+}
+
+function notFinite(index: number, row: Float32Array): DeftuneError {
+  return new DeftuneError(
+    `example ${index}: the logits are ${row.join(', ')}, expected finite numbers; the weights of the model or adapter are not usable`,
+  );
 }
 
 /** A data set's result. */
