@@ -236,7 +236,7 @@ impl Engine {
     }
 
     /// The values of `x` as dense rows (copied).
-    fn dense_rows(&self, op: &'static str, x: u32) -> Result<AlignedBuf> {
+    pub(super) fn dense_rows(&self, op: &'static str, x: u32) -> Result<AlignedBuf> {
         if self.is_activations(x) {
             return self.activations(op, x)?.to_dense(&self.pool);
         }

@@ -27,6 +27,15 @@ macro_rules! backend_ops {
             fn sum_squares "sumSquares" (x: u32) -> f64;
             fn to_dense "toDense" (x: u32) -> u32;
 
+            fn concat_sequences "concatSequences" (a: u32, b: u32, cu_a: u32, cu_b: u32) -> u32;
+            fn concat_sequences_backward "concatSequencesBackward"
+                (dout: u32, front_rows: u32, cu_a: u32, cu_b: u32, want_a: bool, want_b: bool) -> Handles;
+            fn slice_cols "sliceCols" (x: u32, start: u32, width: u32) -> u32;
+            fn put_cols "putCols" (y: u32, x: u32, start: u32) -> u32;
+            fn scale_cols "scaleCols" (x: u32, factors: u32) -> u32;
+            fn sum_products "sumProducts" (a: u32, b: u32) -> u32;
+            fn row_norms "rowNorms" (x: u32) -> u32;
+
             fn linear "linear" (x: u32, weight: u32, bias: u32) -> u32;
             fn linear_add "linearAdd" (y: u32, x: u32, weight: u32, scale: f64) -> u32;
             fn linear_backward_input "linearBackwardInput" (dy: u32, weight: u32, pattern: u32) -> u32;
@@ -37,18 +46,25 @@ macro_rules! backend_ops {
             fn linear_activate "linearActivate" (x: u32, weight: u32, bias: u32, kind: u32, eps: f64) -> Handles;
             fn activate_backward "activateBackward"
                 (grad: u32, out: u32, pre: u32, map_grad: u32, element_grad: f64, kind: u32, eps: f64) -> u32;
+            fn gated_activate "gatedActivate" (pre: u32, up: u32, kind: u32, eps: f64) -> Handles;
+            fn gated_activate_backward "gatedActivateBackward"
+                (grad: u32, out: u32, pre: u32, up: u32, map_grad: u32, element_grad: f64, kind: u32, eps: f64) -> Handles;
             fn nonzeros "nonzeros" (out: u32) -> f64;
 
             fn layer_norm "layerNorm" (x: u32, gamma: u32, beta: u32, eps: f64) -> Handles;
             fn layer_norm_backward "layerNormBackward" (dy: u32, x: u32, stats: u32, gamma: u32, affine: bool) -> Handles;
+            fn rms_norm "rmsNorm" (x: u32, gamma: u32, eps: f64) -> Handles;
+            fn rms_norm_backward "rmsNormBackward" (dy: u32, x: u32, rstd: u32, gamma: u32, affine: bool) -> Handles;
             fn dropout "dropout" (x: u32, p: f64, seed: u32, stream: u32) -> u32;
             fn dropout_add "dropoutAdd" (x: u32, residual: u32, p: f64, seed: u32, stream: u32) -> u32;
             fn attention "attention"
-                (q: u32, k: u32, v: u32, cu_q: u32, cu_k: u32, heads: u32, causal: bool, scale: f64, p: f64, seed: u32, stream: u32)
+                (q: u32, k: u32, v: u32, cu_q: u32, cu_k: u32, heads: u32, causal: bool, scale: f64, p: f64, seed: u32, stream: u32,
+                 bias_table: u32, bidirectional: bool, max_distance: u32, unbiased_keys: u32)
                 -> Handles;
             fn attention_backward "attentionBackward"
                 (dout: u32, q: u32, k: u32, v: u32, out: u32, lse: u32, cu_q: u32, cu_k: u32,
-                 heads: u32, causal: bool, scale: f64, p: f64, seed: u32, stream: u32)
+                 heads: u32, causal: bool, scale: f64, p: f64, seed: u32, stream: u32,
+                 bias_table: u32, bidirectional: bool, max_distance: u32, unbiased_keys: u32)
                 -> Handles;
 
             fn cross_entropy "crossEntropy" (logits: u32, labels: u32) -> Handles;

@@ -13,7 +13,7 @@ use crate::threads::SendPtr;
 use crate::{Error, Result, density};
 
 /// What a finished block leaves behind.
-struct Finished {
+pub(super) struct Finished {
     block: Block,
     column_sums: Vec<f32>,
     element_sum: f64,
@@ -84,7 +84,7 @@ impl Engine {
             .collect()
     }
 
-    fn collect(&mut self, rows: usize, cols: usize, finished: Vec<Finished>, pre: u32) -> Result<Handles> {
+    pub(super) fn collect(&mut self, rows: usize, cols: usize, finished: Vec<Finished>, pre: u32) -> Result<Handles> {
         let mut map = AlignedBuf::new_zeroed(cols)?;
         let mut element_sum = 0.0;
         let mut blocks = Vec::with_capacity(finished.len());
@@ -125,114 +125,95 @@ impl Engine {
         const OP: &str = "activateBackward";
         let kind = activation_kind(OP, kind)?;
         let (rows, cols) = self.shape(out)?;
-        if grad != 0 {
-            self.expect(OP, "grad", grad, rows, cols)?;
-        }
-        if map_grad != 0 {
-            self.expect_len(OP, "mapGrad", map_grad, cols)?;
-        }
         if !kind.is_relu_family() {
             self.expect(OP, "pre", pre, rows, cols)?;
         }
         let isa = self.isa;
         let o = self.activations(OP, out)?;
-        let sparse_grad = if grad != 0 && self.is_activations(grad) {
-            Some(self.activations(OP, grad)?)
-        } else {
-            None
-        };
-        let dense_grad = if grad != 0 && sparse_grad.is_none() {
-            Some(&self.f32(OP, grad)?[..])
-        } else {
-            None
-        };
-        let map = if map_grad != 0 {
-            Some(&self.f32(OP, map_grad)?[..])
-        } else {
-            None
-        };
+        let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, eps)?;
         let pre = if kind.is_relu_family() {
             None
         } else {
             Some(&self.f32(OP, pre)?[..])
         };
-        let per_row = 1.0 / rows as f32;
-        let per_element = (element_grad / (rows * cols) as f64) as f32;
-        let mut blocks: Vec<Option<Block>> = o.blocks.iter().map(|_| None).collect();
-        let slots = SendPtr::new(&mut blocks);
-        self.pool.run(o.blocks.len(), &|index| {
-            let first = index * ROW_BLOCK * cols;
-            let part = match &o.blocks[index] {
+        let blocks = self.each_block(o.blocks.len(), |index| {
+            let mut g = gradient.block(isa, o, index);
+            match &o.blocks[index] {
                 Block::Compact {
-                    row_starts,
-                    indices,
-                    values,
-                } => {
-                    let mut g = match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
-                        (Some(Block::Compact { values, .. }), _) => values.clone(),
-                        (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
-                        (None, Some(dense)) => gather_pattern(&dense[first..], row_starts, indices, cols),
-                        (None, None) => vec![0.0; values.len()],
-                    };
-                    if let Some(map) = map {
-                        for (g, neuron) in g.iter_mut().zip(indices) {
-                            *g += per_row * map[*neuron as usize];
-                        }
-                    }
-                    if per_element != 0.0 {
-                        density::element::add_gradient(isa, values, per_element, eps as f32, &mut g);
-                    }
-                    Block::Compact {
-                        row_starts: row_starts.clone(),
-                        indices: indices.clone(),
-                        values: g,
-                    }
-                }
+                    row_starts, indices, ..
+                } => Block::Compact {
+                    row_starts: row_starts.clone(),
+                    indices: indices.clone(),
+                    values: g,
+                },
                 Block::Dense { values } => {
-                    let mut g = vec![0.0f32; values.len()];
-                    match (sparse_grad.map(|g| &g.blocks[index]), dense_grad) {
-                        (Some(Block::Dense { values }), _) => g.copy_from_slice(values),
-                        (
-                            Some(Block::Compact {
-                                row_starts,
-                                indices,
-                                values,
-                            }),
-                            _,
-                        ) => {
-                            scatter_pattern(values, row_starts, indices, cols, &mut g);
-                        }
-                        (None, Some(dense)) => g.copy_from_slice(&dense[first..first + values.len()]),
-                        (None, None) => {}
-                    }
-                    if let Some(map) = map {
-                        for row in g.chunks_exact_mut(cols) {
-                            row.iter_mut().zip(map).for_each(|(g, m)| *g += per_row * m);
-                        }
-                    }
-                    if per_element != 0.0 {
-                        density::element::add_gradient(isa, values, per_element, eps as f32, &mut g);
-                    }
                     // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
                     match pre {
                         None => g
                             .iter_mut()
                             .zip(values.iter())
                             .for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
-                        Some(pre) => activation::backward_slice(isa, kind, &pre[first..first + values.len()], &mut g),
+                        Some(pre) => {
+                            activation::backward_slice(isa, kind, &pre[index * ROW_BLOCK * cols..][..values.len()], &mut g)
+                        }
                     }
                     Block::Dense {
                         values: AlignedBuf::from(g),
                     }
                 }
-            };
-            // SAFETY: each task writes the slot of its own index.
-            unsafe { *slots.at(index) = Some(part) };
+            }
         });
-        let blocks = blocks.into_iter().flatten().collect();
         Ok(self
             .tensors
             .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks })))
+    }
+
+    /// The gradients that meet at o; see [`Engine::activate_backward`].
+    pub(super) fn out_gradient(
+        &self,
+        op: &'static str,
+        out: u32,
+        grad: u32,
+        map_grad: u32,
+        element_grad: f64,
+        eps: f64,
+    ) -> Result<OutGradient<'_>> {
+        let (rows, cols) = self.shape(out)?;
+        if grad != 0 {
+            self.expect(op, "grad", grad, rows, cols)?;
+        }
+        if map_grad != 0 {
+            self.expect_len(op, "mapGrad", map_grad, cols)?;
+        }
+        let sparse = grad != 0 && self.is_activations(grad);
+        Ok(OutGradient {
+            sparse: if sparse { Some(self.activations(op, grad)?) } else { None },
+            dense: if grad != 0 && !sparse {
+                Some(&self.f32(op, grad)?[..])
+            } else {
+                None
+            },
+            map: if map_grad != 0 {
+                Some(&self.f32(op, map_grad)?[..])
+            } else {
+                None
+            },
+            per_row: 1.0 / rows as f32,
+            per_element: (element_grad / (rows * cols) as f64) as f32,
+            eps: eps as f32,
+        })
+    }
+
+    /// `make(i)` for each block, in parallel, in order of i.
+    pub(super) fn each_block<T>(&self, count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let mut blocks: Vec<Option<T>> = (0..count).map(|_| None).collect();
+        let slots = SendPtr::new(&mut blocks);
+        self.pool.run(count, &|index| {
+            let block = make(index);
+            // SAFETY: each task writes the slot of its own index.
+            unsafe { *slots.at(index) = Some(block) };
+        });
+        blocks.into_iter().flatten().collect()
     }
 
     /// Exact non-zeros of MLP activations.
@@ -271,6 +252,74 @@ impl Engine {
     }
 }
 
+/// What [`Engine::out_gradient`] found.
+pub(super) struct OutGradient<'a> {
+    sparse: Option<&'a Activations>,
+    dense: Option<&'a [f32]>,
+    map: Option<&'a [f32]>,
+    per_row: f32,
+    per_element: f32,
+    eps: f32,
+}
+
+impl OutGradient<'_> {
+    /// The gradient of block `index` of o: at its non-zeros where it is compact, else everywhere.
+    pub fn block(&self, isa: crate::simd::Isa, o: &Activations, index: usize) -> Vec<f32> {
+        let (cols, first) = (o.cols, index * ROW_BLOCK * o.cols);
+        let sparse = self.sparse.map(|g| &g.blocks[index]);
+        let mut g = match &o.blocks[index] {
+            Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } => {
+                let mut g = match (sparse, self.dense) {
+                    (Some(Block::Compact { values, .. }), _) => values.clone(),
+                    (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
+                    (None, Some(dense)) => gather_pattern(&dense[first..], row_starts, indices, cols),
+                    (None, None) => vec![0.0; values.len()],
+                };
+                if let Some(map) = self.map {
+                    for (g, neuron) in g.iter_mut().zip(indices) {
+                        *g += self.per_row * map[*neuron as usize];
+                    }
+                }
+                g
+            }
+            Block::Dense { values } => {
+                let mut g = vec![0.0f32; values.len()];
+                match (sparse, self.dense) {
+                    (Some(Block::Dense { values }), _) => g.copy_from_slice(values),
+                    (
+                        Some(Block::Compact {
+                            row_starts,
+                            indices,
+                            values,
+                        }),
+                        _,
+                    ) => scatter_pattern(values, row_starts, indices, cols, &mut g),
+                    (None, Some(dense)) => g.copy_from_slice(&dense[first..first + values.len()]),
+                    (None, None) => {}
+                }
+                if let Some(map) = self.map {
+                    for row in g.chunks_exact_mut(cols) {
+                        row.iter_mut().zip(map).for_each(|(g, m)| *g += self.per_row * m);
+                    }
+                }
+                g
+            }
+        };
+        if self.per_element != 0.0 {
+            let values: &[f32] = match &o.blocks[index] {
+                Block::Compact { values, .. } => values,
+                Block::Dense { values } => values,
+            };
+            density::element::add_gradient(isa, values, self.per_element, self.eps, &mut g);
+        }
+        g
+    }
+}
+
 struct BlockSlots {
     slots: SendPtr<Option<Finished>>,
     count: usize,
@@ -287,25 +336,29 @@ impl BlockSlots {
 /// Activation, statistics and compaction of one block of rows, in place in its scratch.
 fn finish(isa: crate::simd::Isa, kind: ActivationKind, scratch: &mut [f32], cols: usize, eps: f64) -> Finished {
     activation::forward_slice(isa, kind, scratch);
+    // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
+    measure(isa, scratch, cols, eps, kind.is_relu_family())
+}
+
+/// Statistics of one finished block o, and its compaction where `compactable` and sparse enough.
+pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, compactable: bool) -> Finished {
     let mut column_sums = vec![0.0f32; cols];
-    for row in scratch.chunks_exact(cols) {
+    for row in o.chunks_exact(cols) {
         column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
     }
     let element_sum = if eps > 0.0 {
-        density::element::value_sum(isa, scratch, eps as f32)
+        density::element::value_sum(isa, o, eps as f32)
     } else {
         0.0
     };
-    // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
-    let crossover = if kind.is_relu_family() { CROSSOVER } else { -1.0 };
     Finished {
-        block: compact_block(isa, scratch, cols, crossover),
+        block: compact_block(isa, o, cols, if compactable { CROSSOVER } else { -1.0 }),
         column_sums,
         element_sum,
     }
 }
 
-fn gather_pattern(dense: &[f32], row_starts: &[u32], indices: &[u16], cols: usize) -> Vec<f32> {
+pub(super) fn gather_pattern(dense: &[f32], row_starts: &[u32], indices: &[u16], cols: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(indices.len());
     for (row, bounds) in row_starts.windows(2).enumerate() {
         values.extend(
@@ -335,7 +388,7 @@ pub(super) fn activation_kind(op: &'static str, kind: u32) -> Result<ActivationK
 }
 
 /// Compact rows name their neurons with 16 bits.
-fn check_width(op: &'static str, cols: usize) -> Result<()> {
+pub(super) fn check_width(op: &'static str, cols: usize) -> Result<()> {
     if cols <= u16::MAX as usize {
         return Ok(());
     }

@@ -3,7 +3,10 @@
 //! Everything is two-dimensional and row-major here; the TypeScript layer knows the logical shapes. Handle 0 means "none".
 //! [`crate::backend_ops`] lists the operations once for both bindings.
 
+mod attention;
 mod elementwise;
+mod gated_mlp;
+mod layout;
 mod linear;
 mod list;
 mod losses;

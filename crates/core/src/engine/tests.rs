@@ -145,7 +145,7 @@ fn misuse_is_an_error_and_never_a_panic() {
         Err(Error::Value { .. })
     ));
     assert!(matches!(
-        engine.attention(a, a, a, ids, ids, 2, false, 1.0, 0.0, 0, 0),
+        engine.attention(a, a, a, ids, ids, 2, false, 1.0, 0.0, 0, 0, 0, false, 0, 0),
         Err(Error::Value { .. })
     ));
     assert!(matches!(

@@ -1,9 +1,8 @@
-//! Layer norm, dropout and attention.
+//! Norms and dropout.
 
 use super::{Engine, Handles};
 use crate::memory::AlignedBuf;
-use crate::ops::attention::{self, AttentionShape};
-use crate::ops::{dropout, layer_norm};
+use crate::ops::{dropout, layer_norm, rms_norm};
 use crate::rng::Stream;
 use crate::{Error, Result};
 
@@ -52,6 +51,39 @@ impl Engine {
         Ok(vec![dx, self.new_f32(1, cols, dgamma), self.new_f32(1, cols, dbeta)])
     }
 
+    /// Returns `[y, rstd [rows, 1]]`: y = x / sqrt(mean(x²) + eps) · gamma.
+    pub fn rms_norm(&mut self, x: u32, gamma: u32, eps: f64) -> Result<Handles> {
+        const OP: &str = "rmsNorm";
+        let (rows, cols) = self.shape(x)?;
+        self.expect_len(OP, "gamma", gamma, cols)?;
+        let mut y = AlignedBuf::uninit(rows * cols)?;
+        let mut rstd = AlignedBuf::uninit(rows)?;
+        let (x, gamma) = (self.f32(OP, x)?, self.f32(OP, gamma)?);
+        rms_norm::forward(self.isa, &self.pool, x, cols, gamma, eps as f32, &mut y, &mut rstd);
+        Ok(vec![self.new_f32(rows, cols, y), self.new_f32(rows, 1, rstd)])
+    }
+
+    /// Returns `[dx, dgamma]`, the latter 0 unless `affine`.
+    pub fn rms_norm_backward(&mut self, dy: u32, x: u32, rstd: u32, gamma: u32, affine: bool) -> Result<Handles> {
+        const OP: &str = "rmsNormBackward";
+        let (rows, cols) = self.shape(x)?;
+        self.expect(OP, "dy", dy, rows, cols)?;
+        self.expect(OP, "rstd", rstd, rows, 1)?;
+        self.expect_len(OP, "gamma", gamma, cols)?;
+        let mut dx = AlignedBuf::uninit(rows * cols)?;
+        let mut dgamma = AlignedBuf::new_zeroed(if affine { cols } else { 0 })?;
+        let wanted = affine.then_some(&mut dgamma[..]);
+        let (dy, x, rstd, gamma) = (
+            self.f32(OP, dy)?,
+            self.f32(OP, x)?,
+            self.f32(OP, rstd)?,
+            self.f32(OP, gamma)?,
+        );
+        rms_norm::backward(self.isa, &self.pool, dy, x, rstd, gamma, cols, &mut dx, wanted);
+        let dx = self.new_f32(rows, cols, dx);
+        Ok(vec![dx, if affine { self.new_f32(1, cols, dgamma) } else { 0 }])
+    }
+
     /// Inverted dropout; the same call on the gradient is its backward pass.
     pub fn dropout(&mut self, x: u32, p: f64, seed: u32, stream: u32) -> Result<u32> {
         check_probability("dropout", p)?;
@@ -88,177 +120,9 @@ impl Engine {
         );
         Ok(self.new_f32(rows, cols, out))
     }
-
-    /// Ragged multi-head attention. q [Tq, d], k and v [Tk, d]; offsets of the sequences in `cu_q` and `cu_k`.
-    /// Returns `[out [Tq, d], logSumExp [Tq, heads]]`.
-    #[allow(clippy::too_many_arguments)] // one call a layer; the binding has no structs
-    pub fn attention(
-        &mut self,
-        q: u32,
-        k: u32,
-        v: u32,
-        cu_q: u32,
-        cu_k: u32,
-        heads: u32,
-        causal: bool,
-        scale: f64,
-        p: f64,
-        seed: u32,
-        stream: u32,
-    ) -> Result<Handles> {
-        const OP: &str = "attention";
-        let (rows, width) = self.shape(q)?;
-        let mut out = AlignedBuf::uninit(rows * width)?;
-        let mut lse = AlignedBuf::uninit(rows * heads as usize)?;
-        let shape = self.attention_shape(
-            OP,
-            q,
-            k,
-            v,
-            cu_q,
-            cu_k,
-            heads,
-            causal,
-            scale,
-            p,
-            Stream { seed, stream },
-        )?;
-        attention::forward(
-            self.isa,
-            &self.pool,
-            &shape,
-            self.f32(OP, q)?,
-            self.f32(OP, k)?,
-            self.f32(OP, v)?,
-            &mut out,
-            &mut lse,
-        )?;
-        Ok(vec![
-            self.new_f32(rows, width, out),
-            self.new_f32(rows, heads as usize, lse),
-        ])
-    }
-
-    /// Returns `[dq, dk, dv]`.
-    #[allow(clippy::too_many_arguments)] // as above
-    pub fn attention_backward(
-        &mut self,
-        dout: u32,
-        q: u32,
-        k: u32,
-        v: u32,
-        out: u32,
-        lse: u32,
-        cu_q: u32,
-        cu_k: u32,
-        heads: u32,
-        causal: bool,
-        scale: f64,
-        p: f64,
-        seed: u32,
-        stream: u32,
-    ) -> Result<Handles> {
-        const OP: &str = "attentionBackward";
-        let (rows, width) = self.shape(q)?;
-        let (keys, _) = self.shape(k)?;
-        let shape = self.attention_shape(
-            OP,
-            q,
-            k,
-            v,
-            cu_q,
-            cu_k,
-            heads,
-            causal,
-            scale,
-            p,
-            Stream { seed, stream },
-        )?;
-        self.expect(OP, "dout", dout, rows, width)?;
-        self.expect(OP, "out", out, rows, width)?;
-        self.expect(OP, "lse", lse, rows, heads as usize)?;
-        let mut dq = AlignedBuf::new_zeroed(rows * width)?;
-        let mut dk = AlignedBuf::new_zeroed(keys * width)?;
-        let mut dv = AlignedBuf::new_zeroed(keys * width)?;
-        attention::backward(
-            self.isa,
-            &self.pool,
-            &shape,
-            self.f32(OP, q)?,
-            self.f32(OP, k)?,
-            self.f32(OP, v)?,
-            self.f32(OP, out)?,
-            self.f32(OP, lse)?,
-            self.f32(OP, dout)?,
-            &mut dq,
-            &mut dk,
-            &mut dv,
-        )?;
-        Ok(vec![
-            self.new_f32(rows, width, dq),
-            self.new_f32(keys, width, dk),
-            self.new_f32(keys, width, dv),
-        ])
-    }
-
-    #[allow(clippy::too_many_arguments)] // the two callers above
-    fn attention_shape(
-        &self,
-        op: &'static str,
-        q: u32,
-        k: u32,
-        v: u32,
-        cu_q: u32,
-        cu_k: u32,
-        heads: u32,
-        causal: bool,
-        scale: f64,
-        p: f64,
-        stream: Stream,
-    ) -> Result<AttentionShape<'_>> {
-        check_probability(op, p)?;
-        let (rows, width) = self.shape(q)?;
-        let (keys, _) = self.shape(k)?;
-        self.expect(op, "k", k, keys, width)?;
-        self.expect(op, "v", v, keys, width)?;
-        if heads == 0 || width % heads as usize != 0 {
-            let expected = "a divisor of the hidden size";
-            return Err(Error::Value {
-                op,
-                what: "heads",
-                value: heads.to_string(),
-                expected,
-            });
-        }
-        let (cu_q, cu_k) = (self.i32(op, cu_q)?, self.i32(op, cu_k)?);
-        attention::check_offsets(cu_q, rows)?;
-        attention::check_offsets(cu_k, keys)?;
-        if cu_q.len() != cu_k.len() {
-            let (found, expected) = (
-                format!("{} offsets", cu_k.len()),
-                format!("{} offsets, as cuQ", cu_q.len()),
-            );
-            return Err(Error::Shape {
-                op,
-                what: "cuK",
-                found,
-                expected,
-            });
-        }
-        Ok(AttentionShape {
-            cu_q,
-            cu_k,
-            heads: heads as usize,
-            head_dim: width / heads as usize,
-            causal,
-            scale: scale as f32,
-            dropout: p as f32,
-            stream,
-        })
-    }
 }
 
-fn check_probability(op: &'static str, p: f64) -> Result<()> {
+pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) {
         return Ok(());
     }

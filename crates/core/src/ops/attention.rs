@@ -5,6 +5,8 @@
 //! makes the probabilities again from the log-sum-exp of each row and uses `rowsum(P ∘ dP) = rowsum(dO ∘ O)`
 //! (Dao et al. 2022, "FlashAttention", appendix B).
 
+use super::relative_bias::{ByDistance, RelativeBias, row_start, table_gradient};
+use super::{load, store};
 use crate::rng::Stream;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::{Pool, SendPtr};
@@ -33,6 +35,8 @@ pub struct AttentionShape<'a> {
     /// Probability with which an attention probability is dropped; 0 in evaluation.
     pub dropout: f32,
     pub stream: Stream,
+    /// Added to the scores after their scale.
+    pub bias: Option<RelativeBias<'a>>,
 }
 
 /// Checks that `cu` starts at 0, ends at `total` and has no empty sequence.
@@ -110,6 +114,18 @@ impl AttentionShape<'_> {
                 sequence
             })
             .collect())
+    }
+
+    /// The biases by head and distance, for the longest of the sequences.
+    fn biases(&self, sequences: &[Sequence]) -> Option<ByDistance> {
+        let queries = sequences.iter().map(|sequence| sequence.q_len).max()?;
+        let keys = sequences.iter().map(|sequence| sequence.k_len).max()?;
+        Some(ByDistance::new(self.bias.as_ref()?, self.heads, queries, keys))
+    }
+
+    /// Leading keys of a sequence without a bias.
+    fn unbiased(&self, sequence: &Sequence) -> usize {
+        self.bias.map_or(0, |bias| bias.unbiased_keys).min(sequence.k_len)
     }
 
     /// Keys that query `i` of the sequence sees.
@@ -312,6 +328,20 @@ unsafe fn write_rows<S: Simd>(
     }
 }
 
+/// y[0..n] += x[0..n].
+/// # Safety
+/// Both have n elements.
+#[inline(always)]
+unsafe fn add_to<S: Simd>(s: S, y: *mut f32, x: *const f32, n: usize) {
+    let mut c = 0;
+    while c < n {
+        let lanes = S::LANES.min(n - c);
+        // SAFETY: the caller's promise.
+        unsafe { store(s, y.add(c), s.add(load(s, y.add(c), lanes), load(s, x.add(c), lanes)), lanes) };
+        c += lanes;
+    }
+}
+
 /// `to[c, r] = from[r, c]` for `rows` rows of `cols`; `to` has rows of `padded >= rows`, zeros behind each.
 fn transpose(from: &[f32], stride: usize, rows: usize, cols: usize, to: &mut [f32], padded: usize) {
     // 16 rows at a time stay in the first-level cache while their columns are collected.
@@ -338,6 +368,7 @@ struct Forward<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
+    biases: Option<&'a ByDistance>,
     out: SendPtr<f32>,
     lse: SendPtr<f32>,
 }
@@ -355,10 +386,14 @@ impl Kernel for Forward<'_> {
         } = self;
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let rows = QUERY_BLOCK.min(sequence.q_len - block);
+        if rows == 1 {
+            return self.single(s);
+        }
         let tiles = round_up(rows, MR);
         let q_row = sequence.q_start + block;
         let keys = shape.visible(&sequence, block + rows - 1);
         let key_pad = round_up(keys, S::LANES);
+        let unbiased = shape.unbiased(&sequence).min(keys);
         let dim_pad = round_up(dim, S::LANES);
         let k_at = sequence.k_start * width + head * dim;
         let stream = shape.head_stream(head);
@@ -408,6 +443,11 @@ impl Kernel for Forward<'_> {
                         row.fill(0.0);
                         *lse = f32::NEG_INFINITY;
                         continue;
+                    }
+                    if let Some(biases) = self.biases {
+                        let bias = biases.row(head, block + r, sequence.q_len, sequence.k_len);
+                        let (row, bias) = (row.as_mut_ptr().add(unbiased), bias.as_ptr().add(unbiased));
+                        add_to(s, row, bias, keys - unbiased);
                     }
                     row[seen..].fill(f32::NEG_INFINITY);
                     let row = row.as_mut_ptr();
@@ -461,7 +501,140 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// `out = dropout(softmax(scale q kᵀ + mask)) v` for every sequence and head.
+/// out[0..NV vectors] = factor Σ_j weights[j] v[j, ..]; the last vector has `n` elements.
+/// # Safety
+/// `weights` and the rows of `v` (every `stride`) have `rows` entries; rows and `out` have (NV - 1) LANES + n elements.
+#[inline(always)]
+unsafe fn weighted_rows<S: Simd, const NV: usize>(
+    s: S,
+    weights: *const f32,
+    (v, stride): (*const f32, usize),
+    rows: usize,
+    n: usize,
+    factor: S::F,
+    out: *mut f32,
+) {
+    let mut sums = [s.zero(); NV];
+    let lanes = |vector: usize| if vector + 1 == NV { n } else { S::LANES };
+    // SAFETY: the caller's promise.
+    unsafe {
+        for j in 0..rows {
+            let weight = s.splat(*weights.add(j));
+            for vector in 0..NV {
+                let x = load(s, v.add(j * stride + vector * S::LANES), lanes(vector));
+                sums[vector] = s.mul_add(weight, x, sums[vector]);
+            }
+        }
+        for vector in 0..NV {
+            store(s, out.add(vector * S::LANES), s.mul(sums[vector], factor), lanes(vector));
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// The same for a block of one query (a step of generation): keys and values are read where they lie, once.
+    #[inline(always)]
+    fn single<S: Simd>(self, s: S) {
+        let Forward {
+            shape,
+            sequence,
+            head,
+            block,
+            ..
+        } = self;
+        let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
+        let q_row = sequence.q_start + block;
+        let keys = shape.visible(&sequence, block);
+        let key_pad = round_up(keys, S::LANES);
+        let k_at = sequence.k_start * width + head * dim;
+        let stream = shape.head_stream(head);
+        let pair = sequence
+            .pair
+            .wrapping_add((block as u32).wrapping_mul(sequence.k_len as u32));
+        let mut scratch = take_scratch(key_pad);
+        // SAFETY: row q_row and rows k_start.. of this head are inside q, k, v, out and lse (offsets and lengths were checked);
+        // scores are padded to whole vectors; out and lse of this row belong to this task.
+        unsafe {
+            let (q, out) = (
+                self.q.as_ptr().add(q_row * width + head * dim),
+                self.out.at(q_row * width + head * dim),
+            );
+            let lse = self.lse.at(q_row * shape.heads + head);
+            if keys == 0 {
+                std::slice::from_raw_parts_mut(out, dim).fill(0.0);
+                *lse = f32::NEG_INFINITY;
+                SCRATCH.set(scratch);
+                return;
+            }
+            let (k, v) = (self.k.as_ptr().add(k_at), self.v.as_ptr().add(k_at));
+            let scores = scratch.as_mut_ptr();
+            let mut j = 0;
+            // Four keys at a time: as many chains of additions, and one load of q.
+            while j < keys {
+                let four = [j, (j + 1).min(keys - 1), (j + 2).min(keys - 1), (j + 3).min(keys - 1)];
+                let mut sums = [s.zero(); 4];
+                let mut d = 0;
+                while d < dim {
+                    let n = S::LANES.min(dim - d);
+                    let left = load(s, q.add(d), n);
+                    for (sum, key) in sums.iter_mut().zip(four) {
+                        *sum = s.mul_add(left, load(s, k.add(key * width + d), n), *sum);
+                    }
+                    d += n;
+                }
+                for (key, sum) in sums.into_iter().enumerate().take(keys - j) {
+                    *scores.add(j + key) = s.reduce_add(sum) * shape.scale;
+                }
+                j += 4;
+            }
+            if let Some(biases) = self.biases {
+                let from = shape.unbiased(&sequence).min(keys);
+                let bias = biases.row(head, block, sequence.q_len, sequence.k_len);
+                add_to(s, scores.add(from), bias.as_ptr().add(from), keys - from);
+            }
+            std::slice::from_raw_parts_mut(scores.add(keys), key_pad - keys).fill(f32::NEG_INFINITY);
+            let mut top = s.splat(f32::NEG_INFINITY);
+            j = 0;
+            while j < key_pad {
+                top = s.max(s.load(scores.add(j)), top);
+                j += S::LANES;
+            }
+            let max = s.reduce_max(top);
+            let max_v = s.splat(max);
+            let mut sum = s.zero();
+            j = 0;
+            while j < key_pad {
+                let mut e = math::exp(s, s.sub(s.load(scores.add(j)), max_v));
+                sum = s.add(sum, e);
+                if shape.dropout > 0.0 {
+                    let uniform = stream.uniform_simd(s, pair.wrapping_add(j as u32));
+                    e = s.select(s.lt(uniform, s.splat(shape.dropout)), s.zero(), e);
+                }
+                s.store(scores.add(j), e);
+                j += S::LANES;
+            }
+            let sum = s.reduce_add(sum);
+            *lse = max + sum.ln();
+            let keep = 1.0 / (1.0 - shape.dropout);
+            let factor = s.splat(if shape.dropout >= 1.0 { 0.0 } else { keep / sum });
+            let mut d = 0;
+            while d < dim {
+                let left = dim - d;
+                if left >= 4 * S::LANES {
+                    weighted_rows::<S, 4>(s, scores, (v.add(d), width), keys, S::LANES, factor, out.add(d));
+                    d += 4 * S::LANES;
+                } else {
+                    let n = S::LANES.min(left);
+                    weighted_rows::<S, 1>(s, scores, (v.add(d), width), keys, n, factor, out.add(d));
+                    d += n;
+                }
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+}
+
+/// `out = dropout(softmax(scale q kᵀ + bias + mask)) v` for every sequence and head.
 ///
 /// q, out `[Tq, heads * head_dim]`; k, v `[Tk, heads * head_dim]`; lse `[Tq, heads]` receives the log-sum-exp of each row of
 /// scores. A query that sees no key (causal, more queries than keys) gives zeros and an lse of -inf.
@@ -483,6 +656,7 @@ pub fn forward(
         out.len() == q.len() && lse.len() * shape.head_dim == q.len(),
         "attention: outputs"
     );
+    let biases = shape.biases(&sequences);
     let blocks: Vec<(Sequence, usize)> = sequences
         .iter()
         .flat_map(|&sequence| {
@@ -504,6 +678,7 @@ pub fn forward(
                 q,
                 k,
                 v,
+                biases: biases.as_ref(),
                 out,
                 lse,
             },
@@ -523,9 +698,12 @@ struct Backward<'a> {
     out: &'a [f32],
     lse: &'a [f32],
     dout: &'a [f32],
+    biases: Option<&'a ByDistance>,
     dq: SendPtr<f32>,
     dk: SendPtr<f32>,
     dv: SendPtr<f32>,
+    /// Sums of score gradients by distance, of this sequence and head.
+    dbias: Option<*mut f32>,
 }
 
 /// The scratch matrices of one backward task; `n_pad` keys and `dim_pad` columns, both in whole vectors.
@@ -617,7 +795,7 @@ impl Backward<'_> {
             1.0 / (1.0 - shape.dropout)
         };
         // SAFETY: rows q_row..q_row + rows are inside q, dout, out, lse and dq, and only this task writes them in this head;
-        // keys <= columns <= key_pad, rows <= tiles <= QUERY_BLOCK.
+        // a row of biases has k_len elements and ends inside the q_len + k_len - 1 of dbias; keys <= columns <= key_pad, rows <= tiles <= QUERY_BLOCK.
         unsafe {
             m.queries[rows * dim_pad..].fill(0.0);
             m.dout[rows * dim_pad..].fill(0.0);
@@ -654,6 +832,12 @@ impl Backward<'_> {
                     dscores.fill(0.0);
                     continue;
                 }
+                let unbiased = shape.unbiased(&sequence).min(seen);
+                if let Some(biases) = self.biases {
+                    let bias = biases.row(head, block + r, sequence.q_len, sequence.k_len);
+                    let (row, bias) = (scores.as_mut_ptr().add(unbiased), bias.as_ptr().add(unbiased));
+                    add_to(s, row, bias, seen - unbiased);
+                }
                 // exp(-inf) = 0 for the keys that this query does not see.
                 scores[seen..].fill(f32::NEG_INFINITY);
                 let mut delta = s.zero();
@@ -686,6 +870,10 @@ impl Backward<'_> {
                     s.store(dscores.add(j), s.mul(p, s.sub(g, delta)));
                     j += S::LANES;
                 }
+                if let Some(dbias) = self.dbias {
+                    let distances = dbias.add(row_start(block + r, sequence.q_len) + unbiased);
+                    add_to(s, distances, dscores.add(unbiased), seen - unbiased);
+                }
             }
             // dK += dSᵀ (scale Q), dV += Pᵀ dO, dQ = scale dS K.
             let left = |data: *const f32| Left {
@@ -717,7 +905,8 @@ impl Backward<'_> {
 
 /// Gradients of [`forward`], all overwritten; `out` and `lse` are its results, `dout` is the gradient of `out`.
 ///
-/// q, out, dout, dq `[Tq, heads * head_dim]`; k, v, dk, dv `[Tk, heads * head_dim]`; lse `[Tq, heads]`.
+/// q, out, dout, dq `[Tq, heads * head_dim]`; k, v, dk, dv `[Tk, heads * head_dim]`; lse `[Tq, heads]`; dtable `[buckets, heads]`, the
+/// gradient of the bias table, where there is one.
 ///
 /// # Errors
 /// See [`check_offsets`].
@@ -734,6 +923,7 @@ pub fn backward(
     dq: &mut [f32],
     dk: &mut [f32],
     dv: &mut [f32],
+    dtable: Option<&mut [f32]>,
 ) -> Result<()> {
     let sequences = shape.sequences("attention backward", q, k, v)?;
     assert!(
@@ -742,9 +932,23 @@ pub fn backward(
     );
     assert!(dk.len() == k.len() && dv.len() == k.len(), "attention backward: keys");
     assert!(lse.len() * shape.head_dim == q.len(), "attention backward: lse");
+    let biases = shape.biases(&sequences);
+    // Each sequence and head sums by distance on its own, so that the order of the additions is fixed.
+    let mut starts = Vec::with_capacity(sequences.len());
+    let mut distances = 0;
+    for sequence in &sequences {
+        starts.push(distances);
+        distances += shape.heads * (sequence.q_len + sequence.k_len - 1);
+    }
+    let wanted = shape.bias.is_some() && dtable.is_some();
+    let mut by_distance = vec![0.0; if wanted { distances } else { 0 }];
     let (dq, dk, dv) = (SendPtr::new(dq), SendPtr::new(dk), SendPtr::new(dv));
+    let by_distance_ptr = SendPtr::new(&mut by_distance);
     pool.run(sequences.len() * shape.heads, &|task| {
         let (sequence, head) = (sequences[task / shape.heads], task % shape.heads);
+        let start = starts[task / shape.heads] + head * (sequence.q_len + sequence.k_len - 1);
+        // SAFETY: inside `by_distance`, and the ranges of the tasks are disjoint.
+        let dbias = wanted.then(|| unsafe { by_distance_ptr.at(start) });
         dispatch(
             isa,
             Backward {
@@ -757,17 +961,25 @@ pub fn backward(
                 out,
                 lse,
                 dout,
+                biases: biases.as_ref(),
                 dq,
                 dk,
                 dv,
+                dbias,
             },
         );
     });
+    if let (Some(bias), Some(dtable)) = (shape.bias, dtable) {
+        assert_eq!(dtable.len(), bias.table.len(), "attention backward: table");
+        let lengths = sequences.iter().map(|sequence| (sequence.q_len, sequence.k_len));
+        table_gradient(bias.rule, shape.heads, lengths, &by_distance, dtable);
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::relative_bias::BucketRule;
     use super::super::testing::*;
     use super::*;
 
@@ -778,6 +990,8 @@ mod tests {
         head_dim: usize,
         causal: bool,
         dropout: f32,
+        /// Rule and unbiased keys.
+        bias: Option<(BucketRule, usize)>,
     }
 
     fn offsets(lens: &[i32]) -> Vec<i32> {
@@ -789,7 +1003,7 @@ mod tests {
     }
 
     /// Written from the definition, one (sequence, head, query) at a time.
-    fn naive(shape: &AttentionShape, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
+    fn naive(shape: &AttentionShape, q: &[f64], k: &[f64], v: &[f64], table: &[f64]) -> Vec<f64> {
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let mut out = vec![0.0; q.len()];
         let mut pair = 0u32;
@@ -810,7 +1024,15 @@ mod tests {
                     let e: Vec<f64> = (k0..k1)
                         .map(|j| {
                             if sees(j) {
-                                (dot(j) * shape.scale as f64).exp()
+                                let position = (k1 - k0) as i64 - (q1 - q0) as i64 + (i - q0) as i64;
+                                let bias = match shape.bias {
+                                    Some(bias) if j - k0 >= bias.unbiased_keys => {
+                                        let bucket = bias.rule.bucket((j - k0) as i64 - position);
+                                        table[bucket * shape.heads + head]
+                                    }
+                                    _ => 0.0,
+                                };
+                                (dot(j) * shape.scale as f64 + bias).exp()
                             } else {
                                 0.0
                             }
@@ -838,6 +1060,10 @@ mod tests {
         let (cu_q, cu_k) = (offsets(case.q_lens), offsets(case.k_lens));
         let width = case.heads * case.head_dim;
         let (tq, tk) = (cu_q[cu_q.len() - 1] as usize, cu_k[cu_k.len() - 1] as usize);
+        let table: Vec<f32> = match case.bias {
+            Some((rule, _)) => random(6, rule.buckets * case.heads).iter().map(|x| x * 2.0).collect(),
+            None => vec![],
+        };
         let shape = AttentionShape {
             cu_q: &cu_q,
             cu_k: &cu_k,
@@ -847,12 +1073,17 @@ mod tests {
             scale: 1.0 / (case.head_dim as f32).sqrt(),
             dropout: case.dropout,
             stream: Stream { seed: 5, stream: 9 },
+            bias: case.bias.map(|(rule, unbiased_keys)| RelativeBias {
+                table: &table,
+                rule,
+                unbiased_keys,
+            }),
         };
         let larger = |seed, n| random(seed, n).iter().map(|x| x * 2.0).collect::<Vec<f32>>();
         let (q, k, v) = (larger(1, tq * width), larger(2, tk * width), larger(3, tk * width));
         let dout = random(4, tq * width);
-        let (wq, wk, wv, wd) = (wide(&q), wide(&k), wide(&v), wide(&dout));
-        let right = naive(&shape, &wq, &wk, &wv);
+        let (wq, wk, wv, wd, wt) = (wide(&q), wide(&k), wide(&v), wide(&dout), wide(&table));
+        let right = naive(&shape, &wq, &wk, &wv, &wt);
         let run = |isa: Isa, pool: &Pool| {
             let (mut out, mut lse) = (vec![7.0; tq * width], vec![7.0; tq * case.heads]);
             forward(isa, pool, &shape, &q, &k, &v, &mut out, &mut lse).unwrap();
@@ -864,21 +1095,29 @@ mod tests {
         let gradients = everywhere(|isa, pool| {
             let (out, lse) = run(isa, pool);
             let (mut dq, mut dk, mut dv) = (vec![7.0; q.len()], vec![7.0; k.len()], vec![7.0; v.len()]);
+            let mut dtable = vec![7.0; table.len()];
+            let wanted = if table.is_empty() {
+                None
+            } else {
+                Some(&mut dtable[..])
+            };
             backward(
-                isa, pool, &shape, &q, &k, &v, &out, &lse, &dout, &mut dq, &mut dk, &mut dv,
+                isa, pool, &shape, &q, &k, &v, &out, &lse, &dout, &mut dq, &mut dk, &mut dv, wanted,
             )
             .unwrap();
             dq.extend(dk);
             dq.extend(dv);
+            dq.extend(dtable);
             dq
         });
-        let all = q.len() + 2 * k.len();
+        let all = q.len() + 2 * k.len() + table.len();
         if all <= 900 {
-            let joined: Vec<f64> = [&wq[..], &wk, &wv].concat();
+            let joined: Vec<f64> = [&wq[..], &wk, &wv, &wt].concat();
             let numeric = numeric_gradient(&joined, |x| {
                 let (q, rest) = x.split_at(wq.len());
-                let (k, v) = rest.split_at(wk.len());
-                naive(&shape, q, k, v).iter().zip(&wd).map(|(o, d)| o * d).sum()
+                let (k, rest) = rest.split_at(wk.len());
+                let (v, table) = rest.split_at(wv.len());
+                naive(&shape, q, k, v, table).iter().zip(&wd).map(|(o, d)| o * d).sum()
             });
             for gradient in &gradients {
                 close(gradient, &numeric, 3e-5);
@@ -892,7 +1131,8 @@ mod tests {
                         x.iter().enumerate().map(|(i, x)| x + h * direction[from + i]).collect()
                     };
                     let (q, k, v) = (step(&wq, 0), step(&wk, wq.len()), step(&wv, wq.len() + wk.len()));
-                    naive(&shape, &q, &k, &v)
+                    let table = step(&wt, all - wt.len());
+                    naive(&shape, &q, &k, &v, &table)
                         .iter()
                         .zip(&wd)
                         .map(|(o, d)| o * d)
@@ -922,15 +1162,26 @@ mod tests {
                     (&[40], &[40], 1, 7),
                     (&[25, 1, 33, 70], &[25, 1, 33, 70], 2, 17),
                     (&[65, 3], &[37, 50], 3, 64),
+                    // Steps of generation: one query a sequence.
+                    (&[1, 1, 1], &[5, 1, 70], 2, 5),
+                    (&[1, 1], &[40, 33], 2, 65),
                 ] {
-                    check(&Case {
-                        q_lens,
-                        k_lens,
-                        heads,
-                        head_dim,
-                        causal,
-                        dropout,
-                    });
+                    let rule = BucketRule {
+                        buckets: 8,
+                        bidirectional: !causal,
+                        max_distance: 20,
+                    };
+                    for bias in [None, Some((rule, 0)), Some((rule, 2))] {
+                        check(&Case {
+                            q_lens,
+                            k_lens,
+                            heads,
+                            head_dim,
+                            causal,
+                            dropout,
+                            bias,
+                        });
+                    }
                 }
             }
         }
@@ -948,6 +1199,7 @@ mod tests {
                 scale: 1.0,
                 dropout: 0.0,
                 stream: Stream { seed: 0, stream: 0 },
+                bias: None,
             };
             let (mut out, mut lse) = ([0.0; 2], [0.0; 2]);
             let (q, k, v) = ([1000.0, -1000.0], [10.0, -10.0], [1.0, 2.0]);

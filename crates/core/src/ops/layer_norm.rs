@@ -1,34 +1,11 @@
 //! Layer normalisation (Ba, Kiros and Hinton 2016) over the last dimension.
 
-use super::{COLUMN_BLOCK, ONES, for_chunks, rows_per_task};
+use super::{COLUMN_BLOCK, ONES, for_chunks, load, rows_per_task, store};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
 /// Rows whose parameter gradients are added up in f32 before they join the total.
 const ROW_CHUNK: usize = 48;
-
-/// Loads `n` values, by the faster instruction when that is a whole vector.
-/// # Safety
-/// `p` is valid for reading `n` f32.
-#[inline(always)]
-unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::F {
-    // SAFETY: the caller's promise.
-    unsafe { if n == S::LANES { s.load(p) } else { s.load_partial(p, n) } }
-}
-
-/// # Safety
-/// `p` is valid for writing `n` f32.
-#[inline(always)]
-unsafe fn store<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if n == S::LANES {
-            s.store(p, v)
-        } else {
-            s.store_partial(p, v, n)
-        }
-    }
-}
 
 struct Forward<'a> {
     x: &'a [f32],

@@ -9,12 +9,16 @@
 
 pub mod activation;
 pub mod attention;
+pub mod columns;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod layer_norm;
 pub mod mse;
 pub mod optimizer;
+pub mod relative_bias;
+pub mod rms_norm;
+pub mod sequences;
 pub mod softmax_cross_entropy;
 
 use crate::simd::{Isa, Kernel, Simd, dispatch};
@@ -28,6 +32,30 @@ pub(crate) const COLUMN_BLOCK: usize = 64;
 
 /// Ones, to make lanes past the end of a row vanish: `load_partial(ONES, n)`.
 pub(crate) const ONES: [f32; 16] = [1.0; 16];
+
+/// Loads `n` values, by the faster instruction when that is a whole vector.
+/// # Safety
+/// `p` is valid for reading `n` f32.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::F {
+    // SAFETY: the caller's promise.
+    unsafe { if n == S::LANES { s.load(p) } else { s.load_partial(p, n) } }
+}
+
+/// Stores the first `n` lanes.
+/// # Safety
+/// `p` is valid for writing `n` f32.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if n == S::LANES {
+            s.store(p, v)
+        } else {
+            s.store_partial(p, v, n)
+        }
+    }
+}
 
 /// Rows of one task, so that it has about [`CHUNK`] elements.
 pub(crate) fn rows_per_task(cols: usize) -> usize {
