@@ -58,9 +58,15 @@ function attentionCase(
   title: string,
   cuQ: readonly number[],
   cuK: readonly number[],
-  options: { causal?: boolean; p?: number; heads?: number; headDim?: number },
+  options: {
+    causal?: boolean;
+    p?: number;
+    heads?: number;
+    headDim?: number;
+    bias?: { bidirectional: boolean; unbiasedKeys?: number };
+  },
 ): GradientCase {
-  const { causal = false, p, heads = 2, headDim = 3 } = options;
+  const { causal = false, p, heads = 2, headDim = 3, bias } = options;
   const width = heads * headDim;
   return {
     title,
@@ -68,6 +74,7 @@ function attentionCase(
       q: uniform([cuQ.at(-1) ?? 0, width], 41),
       k: uniform([cuK.at(-1) ?? 0, width], 42),
       v: uniform([cuK.at(-1) ?? 0, width], 43),
+      ...(bias ? { table: uniform([6, heads], 44) } : {}),
     },
     run: (backend, inputs) => [
       ops.attention(pick(inputs, 'q'), pick(inputs, 'k'), pick(inputs, 'v'), ints(backend, cuQ), ints(backend, cuK), {
@@ -75,6 +82,7 @@ function attentionCase(
         scale: 1 / Math.sqrt(headDim),
         causal,
         ...(p === undefined ? {} : { dropout: { p, seed: 7, stream: 8 } }),
+        ...(bias ? { relativeBias: { table: pick(inputs, 'table'), maxDistance: 5, ...bias } } : {}),
       }),
     ],
   };
@@ -134,6 +142,15 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       inputs: { x: uniform([5, 7], 21) },
       run: (_, inputs) => [ops.dropout(pick(inputs, 'x'), { p: 0.4, seed: 1, stream: 2 })],
     },
+    {
+      title: 'MLP activations in compact and dense blocks, then the down-projection',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 181), weight: uniform([6, 20], 182) },
+      samples: 150,
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('relu'));
+        return [ops.linear(ops.dropout(out, { p: 0.4, seed: 1, stream: 2 }), pick(inputs, 'weight'))];
+      },
+    },
   ],
   dropoutAdd: [
     {
@@ -153,6 +170,92 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       inputs: { x: uniform([130, 19], 27, 2), gamma: uniform([19], 28), beta: uniform([19], 29) },
       samples: 40,
       run: (_, inputs) => [ops.layerNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), pick(inputs, 'beta'), 1e-5)],
+    },
+  ],
+  rmsNorm: [
+    {
+      title: 'odd width',
+      inputs: { x: uniform([4, 7], 160, 2), gamma: uniform([7], 161) },
+      run: (_, inputs) => [ops.rmsNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), 0.25)],
+    },
+    {
+      title: 'more rows than a chunk of the reduction',
+      inputs: { x: uniform([130, 19], 162, 2), gamma: uniform([19], 163) },
+      samples: 40,
+      run: (_, inputs) => [ops.rmsNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), 1e-6)],
+    },
+  ],
+  concatSequences: [
+    {
+      title: 'one sequence empty in front',
+      inputs: { a: uniform([5, 3], 164), b: uniform([6, 3], 165) },
+      run: (backend, inputs) => [
+        ops.concatSequences(
+          pick(inputs, 'a'),
+          pick(inputs, 'b'),
+          ints(backend, [0, 2, 2, 5]),
+          ints(backend, [0, 1, 4, 6]),
+        ),
+      ],
+    },
+  ],
+  prependRows: [
+    {
+      title: 'two rows before three sequences',
+      inputs: { prefix: uniform([2, 5], 166), x: uniform([7, 5], 167) },
+      run: (backend, inputs) => [
+        ops.prependRows(pick(inputs, 'prefix'), pick(inputs, 'x'), ints(backend, [0, 3, 4, 7])),
+      ],
+    },
+    {
+      title: 'virtual keys and values in causal attention',
+      inputs: {
+        x: uniform([5, 4], 168),
+        prefixKeys: uniform([3, 4], 169),
+        prefixValues: uniform([3, 4], 170),
+      },
+      run: (backend, inputs) => {
+        const x = pick(inputs, 'x');
+        const cu = ints(backend, [0, 2, 5]);
+        const k = ops.prependRows(pick(inputs, 'prefixKeys'), x, cu);
+        const v = ops.prependRows(pick(inputs, 'prefixValues'), x, cu);
+        return [ops.attention(x, k, v, cu, ints(backend, [0, 5, 11]), { heads: 2, scale: 0.7, causal: true })];
+      },
+    },
+  ],
+  splitCols: [
+    {
+      title: 'three parts',
+      inputs: { x: uniform([4, 9], 171) },
+      run: (_, inputs) => ops.splitCols(pick(inputs, 'x'), [2, 4, 3]),
+    },
+    {
+      title: 'one part unused',
+      inputs: { x: uniform([4, 9], 172) },
+      run: (_, inputs) => ops.splitCols(pick(inputs, 'x'), [2, 4, 3]).slice(1),
+    },
+  ],
+  concatCols: [
+    {
+      title: 'three matrices',
+      inputs: { a: uniform([4, 2], 173), b: uniform([4, 5], 174), c: uniform([4, 1], 175) },
+      run: (_, inputs) => [ops.concatCols([pick(inputs, 'a'), pick(inputs, 'b'), pick(inputs, 'c')])],
+    },
+  ],
+  scaleCols: [
+    {
+      title: 'plain values',
+      inputs: { x: uniform([5, 7], 176), factors: uniform([7], 177) },
+      run: (_, inputs) => [ops.scaleCols(pick(inputs, 'x'), pick(inputs, 'factors'))],
+    },
+    {
+      title: 'MLP activations in compact and dense blocks, then the down-projection',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 178), factors: uniform([20], 179), weight: uniform([6, 20], 180) },
+      samples: 150,
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('relu'));
+        return [ops.linear(ops.scaleCols(out, pick(inputs, 'factors')), pick(inputs, 'weight'))];
+      },
     },
   ],
   linear: [
@@ -235,6 +338,44 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       },
     },
   ],
+  gatedActivate: [
+    ...ACTIVATIONS.map((name, index) => ({
+      title: `${name}, all three outputs`,
+      inputs: { pre: awayFromZero([5, 7], 190 + index, 2), up: uniform([5, 7], 200 + index) },
+      run: (_: Backend, inputs: Inputs) => {
+        const [pre, up] = [pick(inputs, 'pre'), pick(inputs, 'up')];
+        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind(name), 0.5);
+        return [out, featureMap, elementMean];
+      },
+    })),
+    {
+      title: 'relu in compact and dense blocks, then the down-projection',
+      inputs: {
+        pre: mixedDensity(BLOCK + 9, 20, 210),
+        up: awayFromZero([BLOCK + 9, 20], 211),
+        weight: uniform([6, 20], 212),
+      },
+      samples: 200,
+      run: (_, inputs) => {
+        const [pre, up] = [pick(inputs, 'pre'), pick(inputs, 'up')];
+        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind('relu'), 0.5);
+        return [ops.linear(out, pick(inputs, 'weight')), featureMap, elementMean];
+      },
+    },
+    {
+      title: 'relu, where the second factor is zero',
+      inputs: { pre: mixedDensity(BLOCK, 20, 213), up: { shape: [BLOCK, 20], values: new Float32Array(BLOCK * 20) } },
+      samples: 200,
+      run: (_, inputs) => [ops.gatedActivate(pick(inputs, 'pre'), pick(inputs, 'up'), activationKind('relu')).out],
+    },
+    {
+      title: 'gelu, the feature map alone',
+      inputs: { pre: uniform([5, 7], 214), up: uniform([5, 7], 215) },
+      run: (_, inputs) => [
+        ops.gatedActivate(pick(inputs, 'pre'), pick(inputs, 'up'), activationKind('gelu')).featureMap,
+      ],
+    },
+  ],
   linearActivate: [
     ...ACTIVATIONS.map((name, index) => ({
       title: `${name}, all three outputs`,
@@ -300,6 +441,16 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
     attentionCase('causal', [0, 3, 4, 8], [0, 3, 4, 8], { causal: true }),
     attentionCase('cross-attention, other lengths of keys', [0, 2, 5], [0, 4, 5], {}),
     attentionCase('with dropout', [0, 3, 8], [0, 3, 8], { p: 0.3 }),
+    attentionCase('causal with cached keys, one query a sequence', [0, 1, 2], [0, 4, 6], { causal: true }),
+    attentionCase('relative bias of an encoder', [0, 9, 12], [0, 9, 12], { bias: { bidirectional: true } }),
+    attentionCase('relative bias of a decoder with cached keys', [0, 1, 3], [0, 8, 11], {
+      causal: true,
+      bias: { bidirectional: false },
+    }),
+    attentionCase('relative bias with virtual keys and dropout', [0, 4, 6], [0, 6, 10], {
+      p: 0.3,
+      bias: { bidirectional: true, unbiasedKeys: 2 },
+    }),
     attentionCase('three heads of width 12', [0, 1, 4], [0, 1, 4], { heads: 3, headDim: 12 }),
   ],
   densityValue: (['tanh', 'l0'] as const).map((kind, index) => ({

@@ -39,6 +39,21 @@ export interface Backend {
   sumSquares(x: number): number;
   toDense(x: number): number;
 
+  concatSequences(a: number, b: number, cuA: number, cuB: number): number;
+  concatSequencesBackward(
+    dout: number,
+    frontRows: number,
+    cuA: number,
+    cuB: number,
+    wantA: boolean,
+    wantB: boolean,
+  ): ArrayLike<number>;
+  sliceCols(x: number, start: number, width: number): number;
+  putCols(y: number, x: number, start: number): number;
+  scaleCols(x: number, factors: number): number;
+  sumProducts(a: number, b: number): number;
+  rowNorms(x: number): number;
+
   linear(x: number, weight: number, bias: number): number;
   linearAdd(y: number, x: number, weight: number, scale: number): number;
   linearBackwardInput(dy: number, weight: number, pattern: number): number;
@@ -57,10 +72,24 @@ export interface Backend {
     kind: number,
     eps: number,
   ): number;
+  /** `[o, featureMap, elementMean]` */
+  gatedActivate(pre: number, up: number, kind: number, eps: number): ArrayLike<number>;
+  gatedActivateBackward(
+    grad: number,
+    out: number,
+    pre: number,
+    up: number,
+    mapGrad: number,
+    elementGrad: number,
+    kind: number,
+    eps: number,
+  ): ArrayLike<number>;
   nonzeros(out: number): number;
 
   layerNorm(x: number, gamma: number, beta: number, eps: number): ArrayLike<number>;
   layerNormBackward(dy: number, x: number, stats: number, gamma: number, affine: boolean): ArrayLike<number>;
+  rmsNorm(x: number, gamma: number, eps: number): ArrayLike<number>;
+  rmsNormBackward(dy: number, x: number, rstd: number, gamma: number, affine: boolean): ArrayLike<number>;
   dropout(x: number, p: number, seed: number, stream: number): number;
   dropoutAdd(x: number, residual: number, p: number, seed: number, stream: number): number;
   attention(
@@ -75,6 +104,10 @@ export interface Backend {
     p: number,
     seed: number,
     stream: number,
+    biasTable: number,
+    bidirectional: boolean,
+    maxDistance: number,
+    unbiasedKeys: number,
   ): ArrayLike<number>;
   attentionBackward(
     dout: number,
@@ -91,6 +124,10 @@ export interface Backend {
     p: number,
     seed: number,
     stream: number,
+    biasTable: number,
+    bidirectional: boolean,
+    maxDistance: number,
+    unbiasedKeys: number,
   ): ArrayLike<number>;
 
   crossEntropy(logits: number, labels: number): ArrayLike<number>;

@@ -36,6 +36,22 @@ export function linearActivate(x: Tensor, weight: Tensor, bias: Tensor | undefin
   return activated('linearActivate', [x, weight, bias], [out, map, mean], [x.rows, weight.rows], backward);
 }
 
+/**
+ * o = f(pre) · up with its statistics: the activations of a gated MLP (Shazeer 2020; T5 v1.1), where pre and up are both projections of
+ * the layer's input. Density is measured on the product, which is what the down-projection reads.
+ *
+ * @param pre [tokens, dFf]
+ * @param up [tokens, dFf]
+ */
+export function gatedActivate(pre: Tensor, up: Tensor, kind: number, eps = 0): Activated {
+  const { backend } = pre;
+  const [out = 0, map = 0, mean = 0] = Array.from(backend.gatedActivate(pre.handle, up.handle, kind, eps));
+  const inputs = [pre, up];
+  return activated('gatedActivate', inputs, [out, map, mean], [pre.rows, pre.cols], (grad, mapGrad, elementGrad) =>
+    Array.from(backend.gatedActivateBackward(grad, out, pre.handle, up.handle, mapGrad, elementGrad, kind, eps)),
+  );
+}
+
 function activated(
   name: string,
   inputs: readonly (Tensor | undefined)[],

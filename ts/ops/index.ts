@@ -1,6 +1,8 @@
 /** Every differentiable operation. A test asks a gradient check for each export. */
-export { activate, linearActivate } from './activate.js';
+export { activate, gatedActivate, linearActivate } from './activate.js';
 export { attention } from './attention.js';
+export { concatCols, scaleCols, splitCols } from './columns.js';
+export { concatSequences, prependRows } from './concat-sequences.js';
 export { densityValue } from './density-value.js';
 export { dropout, dropoutAdd } from './dropout.js';
 export { activation, add, mul, scale } from './elementwise.js';
@@ -8,4 +10,5 @@ export { gatherRows } from './gather-rows.js';
 export { layerNorm } from './layer-norm.js';
 export { linear } from './linear.js';
 export { loraLinear } from './lora-linear.js';
+export { rmsNorm } from './rms-norm.js';
 export { crossEntropy, meanSquaredError } from './task-losses.js';

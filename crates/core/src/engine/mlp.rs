@@ -153,9 +153,12 @@ impl Engine {
                             .iter_mut()
                             .zip(values.iter())
                             .for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
-                        Some(pre) => {
-                            activation::backward_slice(isa, kind, &pre[index * ROW_BLOCK * cols..][..values.len()], &mut g)
-                        }
+                        Some(pre) => activation::backward_slice(
+                            isa,
+                            kind,
+                            &pre[index * ROW_BLOCK * cols..][..values.len()],
+                            &mut g,
+                        ),
                     }
                     Block::Dense {
                         values: AlignedBuf::from(g),
@@ -187,7 +190,11 @@ impl Engine {
         }
         let sparse = grad != 0 && self.is_activations(grad);
         Ok(OutGradient {
-            sparse: if sparse { Some(self.activations(op, grad)?) } else { None },
+            sparse: if sparse {
+                Some(self.activations(op, grad)?)
+            } else {
+                None
+            },
             dense: if grad != 0 && !sparse {
                 Some(&self.f32(op, grad)?[..])
             } else {

@@ -1,5 +1,6 @@
 //! Norms and dropout.
 
+use super::tensors::Data;
 use super::{Engine, Handles};
 use crate::memory::AlignedBuf;
 use crate::ops::{dropout, layer_norm, rms_norm};
@@ -84,12 +85,18 @@ impl Engine {
         Ok(vec![dx, if affine { self.new_f32(1, cols, dgamma) } else { 0 }])
     }
 
-    /// Inverted dropout; the same call on the gradient is its backward pass.
+    /// Inverted dropout; the same call on the gradient is its backward pass. MLP activations (and their gradients) keep their pattern.
     pub fn dropout(&mut self, x: u32, p: f64, seed: u32, stream: u32) -> Result<u32> {
         check_probability("dropout", p)?;
         let (rows, cols) = self.shape(x)?;
-        let mut out = AlignedBuf::uninit(rows * cols)?;
         let stream = Stream { seed, stream };
+        if self.is_activations(x) {
+            let dropped = self
+                .activations("dropout", x)?
+                .dropout(self.isa, &self.pool, p as f32, stream);
+            return Ok(self.tensors.insert(rows, cols, Data::Activations(dropped)));
+        }
+        let mut out = AlignedBuf::uninit(rows * cols)?;
         dropout::dropout(
             self.isa,
             &self.pool,

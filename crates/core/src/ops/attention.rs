@@ -337,7 +337,14 @@ unsafe fn add_to<S: Simd>(s: S, y: *mut f32, x: *const f32, n: usize) {
     while c < n {
         let lanes = S::LANES.min(n - c);
         // SAFETY: the caller's promise.
-        unsafe { store(s, y.add(c), s.add(load(s, y.add(c), lanes), load(s, x.add(c), lanes)), lanes) };
+        unsafe {
+            store(
+                s,
+                y.add(c),
+                s.add(load(s, y.add(c), lanes), load(s, x.add(c), lanes)),
+                lanes,
+            )
+        };
         c += lanes;
     }
 }
@@ -526,7 +533,12 @@ unsafe fn weighted_rows<S: Simd, const NV: usize>(
             }
         }
         for vector in 0..NV {
-            store(s, out.add(vector * S::LANES), s.mul(sums[vector], factor), lanes(vector));
+            store(
+                s,
+                out.add(vector * S::LANES),
+                s.mul(sums[vector], factor),
+                lanes(vector),
+            );
         }
     }
 }
@@ -1096,11 +1108,7 @@ mod tests {
             let (out, lse) = run(isa, pool);
             let (mut dq, mut dk, mut dv) = (vec![7.0; q.len()], vec![7.0; k.len()], vec![7.0; v.len()]);
             let mut dtable = vec![7.0; table.len()];
-            let wanted = if table.is_empty() {
-                None
-            } else {
-                Some(&mut dtable[..])
-            };
+            let wanted = if table.is_empty() { None } else { Some(&mut dtable[..]) };
             backward(
                 isa, pool, &shape, &q, &k, &v, &out, &lse, &dout, &mut dq, &mut dk, &mut dv, wanted,
             )

@@ -78,7 +78,10 @@ pub fn scale(isa: Isa, pool: &Pool, x: &[f32], factors: &[f32], out: &mut [f32])
     if cols == 0 {
         return;
     }
-    assert!(x.len() == out.len() && x.len().is_multiple_of(cols), "scale columns: shapes");
+    assert!(
+        x.len() == out.len() && x.len().is_multiple_of(cols),
+        "scale columns: shapes"
+    );
     let pointer = SendPtr::new(out);
     for_chunks(pool, x.len() / cols, rows_per_task(cols), |first, rows| {
         // SAFETY: tasks have disjoint rows, inside `out`.
@@ -135,21 +138,15 @@ pub fn sum_products(isa: Isa, pool: &Pool, a: &[f32], b: &[f32], out: &mut [f32]
     if cols == 0 {
         return;
     }
-    assert!(a.len() == b.len() && a.len().is_multiple_of(cols), "sum of products: shapes");
+    assert!(
+        a.len() == b.len() && a.len().is_multiple_of(cols),
+        "sum of products: shapes"
+    );
     let pointer = SendPtr::new(out);
     for_chunks(pool, cols, COLUMN_BLOCK, |start, len| {
         // SAFETY: column blocks are inside `out` and disjoint.
         let out = unsafe { pointer.slice(start, len) };
-        dispatch(
-            isa,
-            SumProducts {
-                a,
-                b,
-                cols,
-                start,
-                out,
-            },
-        );
+        dispatch(isa, SumProducts { a, b, cols, start, out });
     });
 }
 
@@ -233,7 +230,11 @@ mod tests {
                 .map(|i| x[i] as f64 * factors[i % cols] as f64)
                 .collect();
             let products: Vec<f64> = (0..cols)
-                .map(|c| (0..rows).map(|r| x[r * cols + c] as f64 * dy[r * cols + c] as f64).sum())
+                .map(|c| {
+                    (0..rows)
+                        .map(|r| x[r * cols + c] as f64 * dy[r * cols + c] as f64)
+                        .sum()
+                })
                 .collect();
             let norms: Vec<f64> = (0..rows)
                 .map(|r| {

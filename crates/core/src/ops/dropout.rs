@@ -85,6 +85,23 @@ pub fn dropout(isa: Isa, pool: &Pool, x: &[f32], p: f32, stream: Stream, out: &m
     run::<false>(isa, pool, x, &[], p, stream, out);
 }
 
+/// The same for elements `start..` of a longer tensor, on the calling thread (for use inside a task).
+pub(crate) fn dropout_slice(isa: Isa, x: &[f32], p: f32, stream: Stream, start: u32, out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "dropout: shapes");
+    let residual = &[];
+    dispatch(
+        isa,
+        Dropout::<false> {
+            x,
+            residual,
+            p,
+            stream,
+            start,
+            out,
+        },
+    );
+}
+
 /// `out = residual + dropout(x)`; all `[n]`.
 pub fn dropout_add(isa: Isa, pool: &Pool, x: &[f32], residual: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
     run::<true>(isa, pool, x, residual, p, stream, out);

@@ -153,7 +153,12 @@ impl Kernel for GammaGradient<'_> {
                 for (row, &rstd) in rstd.iter().enumerate() {
                     let at = (chunk * ROW_CHUNK + row) * self.cols + self.start + c;
                     // SAFETY: columns start + c .. start + c + n are inside the row of dy and x.
-                    let (dy, x) = unsafe { (load(s, self.dy.as_ptr().add(at), n), load(s, self.x.as_ptr().add(at), n)) };
+                    let (dy, x) = unsafe {
+                        (
+                            load(s, self.dy.as_ptr().add(at), n),
+                            load(s, self.x.as_ptr().add(at), n),
+                        )
+                    };
                     part = s.mul_add(dy, s.mul(x, s.splat(rstd)), part);
                 }
                 total = s.add(total, part);
@@ -234,7 +239,10 @@ mod tests {
         x.chunks(cols)
             .flat_map(|row| {
                 let scale = (row.iter().map(|x| x * x).sum::<f64>() / cols as f64 + eps).sqrt();
-                row.iter().zip(gamma).map(move |(x, g)| x / scale * g).collect::<Vec<_>>()
+                row.iter()
+                    .zip(gamma)
+                    .map(move |(x, g)| x / scale * g)
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
@@ -247,9 +255,8 @@ mod tests {
             let (gamma, dy, eps) = (random(2, cols), random(4, rows * cols), 1e-6f32);
             let (wx, wg, wdy) = (wide(&x), wide(&gamma), wide(&dy));
             let right = naive(&wx, &wg, eps as f64);
-            let loss = |x: &[f64], g: &[f64]| -> f64 {
-                naive(x, g, eps as f64).iter().zip(&wdy).map(|(y, d)| y * d).sum()
-            };
+            let loss =
+                |x: &[f64], g: &[f64]| -> f64 { naive(x, g, eps as f64).iter().zip(&wdy).map(|(y, d)| y * d).sum() };
             let differences = if rows * cols < 500 {
                 numeric_gradient(&wx, |x| loss(x, &wg))
             } else {

@@ -188,7 +188,11 @@ mod tests {
                 let joined: Vec<f64> = [&wa[..], &wb].concat();
                 let differences = numeric_gradient(&joined, |x| {
                     let (a, b) = x.split_at(wa.len());
-                    naive(a, front, b, &cu_b, cols).iter().zip(&wd).map(|(y, d)| y * d).sum()
+                    naive(a, front, b, &cu_b, cols)
+                        .iter()
+                        .zip(&wd)
+                        .map(|(y, d)| y * d)
+                        .sum()
                 });
                 for out in everywhere(|_, pool| {
                     let mut out = vec![7.0; joined_rows(front, &cu_b) * cols];

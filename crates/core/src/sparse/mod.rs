@@ -5,6 +5,7 @@
 
 mod at_b;
 mod compact;
+mod elementwise;
 mod neurons;
 #[cfg(test)]
 mod reference;
@@ -22,7 +23,6 @@ pub use zero_skip::zero_skip;
 use crate::Result;
 use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
-use crate::ops::columns;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
 
@@ -81,39 +81,6 @@ impl Activations {
             compact_block(isa, part, cols, crossover)
         });
         Ok(Activations { rows, cols, blocks })
-    }
-
-    /// Every column times its factor, in the same pattern (a factor 0 leaves zeros in it).
-    ///
-    /// # Panics
-    /// When there are not `cols` factors.
-    pub fn scale_cols(&self, isa: Isa, pool: &Pool, factors: &[f32]) -> Activations {
-        assert_eq!(factors.len(), self.cols, "Activations::scale_cols: factors");
-        let blocks = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
-            Block::Dense { values } => {
-                let mut scaled = AlignedBuf::from(&values[..]);
-                columns::scale_rows(isa, values, factors, &mut scaled);
-                Block::Dense { values: scaled }
-            }
-            Block::Compact {
-                row_starts,
-                indices,
-                values,
-            } => Block::Compact {
-                row_starts: row_starts.clone(),
-                indices: indices.clone(),
-                values: values
-                    .iter()
-                    .zip(indices)
-                    .map(|(value, &neuron)| value * factors[neuron as usize])
-                    .collect(),
-            },
-        });
-        Activations {
-            rows: self.rows,
-            cols: self.cols,
-            blocks,
-        }
     }
 
     /// [rows, cols] with the zeros back in place.

@@ -1,0 +1,127 @@
+//! Elementwise operations that keep the pattern of MLP activations.
+
+use super::{Activations, Block, collect_tasks};
+use crate::matmul::ROW_BLOCK;
+use crate::memory::AlignedBuf;
+use crate::ops::{columns, dropout};
+use crate::rng::Stream;
+use crate::simd::Isa;
+use crate::threads::Pool;
+
+impl Activations {
+    /// Every column times its factor, in the same pattern (a factor 0 leaves zeros in it).
+    ///
+    /// # Panics
+    /// When there are not `cols` factors.
+    pub fn scale_cols(&self, isa: Isa, pool: &Pool, factors: &[f32]) -> Activations {
+        assert_eq!(factors.len(), self.cols, "Activations::scale_cols: factors");
+        let blocks = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
+            Block::Dense { values } => {
+                let mut scaled = AlignedBuf::from(&values[..]);
+                columns::scale_rows(isa, values, factors, &mut scaled);
+                Block::Dense { values: scaled }
+            }
+            Block::Compact {
+                row_starts,
+                indices,
+                values,
+            } => Block::Compact {
+                row_starts: row_starts.clone(),
+                indices: indices.clone(),
+                values: values
+                    .iter()
+                    .zip(indices)
+                    .map(|(value, &neuron)| value * factors[neuron as usize])
+                    .collect(),
+            },
+        });
+        Activations {
+            rows: self.rows,
+            cols: self.cols,
+            blocks,
+        }
+    }
+
+    /// [`dropout::dropout`] of the dense values, in the same pattern (what is dropped stays in it as a zero).
+    pub fn dropout(&self, isa: Isa, pool: &Pool, p: f32, stream: Stream) -> Activations {
+        let scale = 1.0 / (1.0 - p);
+        let blocks = collect_tasks(pool, self.blocks.len(), &|index| {
+            // Elements are numbered as in [rows, cols], modulo 2^32 as there.
+            let first = index * ROW_BLOCK * self.cols;
+            match &self.blocks[index] {
+                Block::Dense { values } => {
+                    let mut out = AlignedBuf::from(&values[..]);
+                    dropout::dropout_slice(isa, values, p, stream, first as u32, &mut out);
+                    Block::Dense { values: out }
+                }
+                Block::Compact {
+                    row_starts,
+                    indices,
+                    values,
+                } => {
+                    let mut out = values.clone();
+                    for (row, bounds) in row_starts.windows(2).enumerate() {
+                        let start = (first + row * self.cols) as u32;
+                        for at in bounds[0] as usize..bounds[1] as usize {
+                            let dropped = stream.uniform(start.wrapping_add(indices[at] as u32)) < p;
+                            out[at] = if dropped { 0.0 } else { out[at] * scale };
+                        }
+                    }
+                    Block::Compact {
+                        row_starts: row_starts.clone(),
+                        indices: indices.clone(),
+                        values: out,
+                    }
+                }
+            }
+        });
+        Activations {
+            rows: self.rows,
+            cols: self.cols,
+            blocks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{everywhere, random};
+    use crate::sparse::CROSSOVER;
+
+    /// Sparse in the first block, dense in the second.
+    fn mixed(rows: usize, cols: usize) -> Vec<f32> {
+        let mut o = random(1, rows * cols);
+        for (index, value) in o.iter_mut().enumerate() {
+            let kept = if index < ROW_BLOCK * cols {
+                index % 7 == 0
+            } else {
+                index % 7 != 0
+            };
+            *value = if kept { value.abs() } else { 0.0 };
+        }
+        o
+    }
+
+    #[test]
+    fn dropout_and_factors_are_those_of_dense_values() {
+        let (rows, cols) = (ROW_BLOCK + 5, 37);
+        let (o, factors) = (mixed(rows, cols), random(2, cols));
+        let stream = Stream { seed: 3, stream: 4 };
+        everywhere(|isa, pool| {
+            let compact = Activations::from_dense(isa, pool, &o, rows, cols, CROSSOVER).unwrap();
+            assert!(matches!(compact.blocks[0], Block::Compact { .. }));
+            assert!(matches!(compact.blocks[1], Block::Dense { .. }));
+            let dropped = compact.dropout(isa, pool, 0.3, stream).to_dense(pool).unwrap();
+            let mut right = vec![0.0; o.len()];
+            dropout::dropout(isa, pool, &o, 0.3, stream, &mut right);
+            assert_eq!(&dropped[..], &right[..]);
+            let scaled = compact.scale_cols(isa, pool, &factors).to_dense(pool).unwrap();
+            let mut right = vec![0.0; o.len()];
+            columns::scale(isa, pool, &o, &factors, &mut right);
+            // -0 where a negative factor meets a zero that is not stored.
+            assert!(scaled.iter().zip(&right).all(|(a, b)| a == b));
+            scaled.to_vec()
+        });
+    }
+}
