@@ -148,10 +148,10 @@ pub(crate) fn table_gradient(
 mod tests {
     use super::*;
 
-    /// First distances of runs of one bucket, from -2000 to 2000: (first distance, bucket). From transformers 5.23 on torch 2.15.
-    const RUNS: &str = include_str!("relative_bias_buckets.txt");
+    /// Written by `make_relative_buckets.py` beside it, from transformers. Each line: buckets, bidirectional (0 or 1), maximal
+    /// distance, then `first:bucket` for every run of distances from -2000 to 2000.
+    const RUNS: &str = include_str!("../../../../test/fixtures/relative_buckets.txt");
 
-    /// Each line: buckets, bidirectional (0 or 1), max distance, then `first:bucket` for every run of distances from -2000 to 2000.
     #[test]
     fn buckets_are_those_of_transformers() {
         let mut lines = 0;
