@@ -2,13 +2,15 @@
 export type { Backend, BackendOptions } from './backend/backend.js';
 export { batchIndices, collate, type Example, type RaggedBatch } from './data/batching.js';
 export { resolveLabels } from './data/labels.js';
-export { prepareExamples } from './data/prepare-examples.js';
+export { prepareExamples } from './heads/prepare-examples.js';
+export { getHead, HEADS } from './heads/index.js';
+export type { Head, HeadInfo, HeadOutput } from './heads/head.js';
 export { Tokenizer } from './data/tokenizer.js';
 export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
 export { DensityMeter, densityChange, meanDensity } from './density/mean-density.js';
 export { DeftuneError } from './error.js';
 export * from './metrics/index.js';
-export type { ModelInfo, ModelOptions, SequenceClassificationModel } from './models/model.js';
+export type { Model, ModelInfo, ModelOptions } from './models/model.js';
 export { ForwardContext } from './nn/forward-context.js';
 export { getPeftModel, PeftModel, type PeftOptions } from './peft/peft-model.js';
 export { scope } from './tensor/scope.js';

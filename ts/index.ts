@@ -2,7 +2,7 @@
 export * from './api.js';
 export { createBackend } from './backend/create-backend-node.js';
 export { AutoTokenizer } from './data/auto-tokenizer-node.js';
-export { loadDataset, type LoadDatasetOptions } from './data/load-dataset-node.js';
+export { loadDataset, type LoadDatasetOptions } from './heads/load-dataset-node.js';
 export { readRecords } from './data/records-node.js';
-export { AutoModelForSequenceClassification, type FromPretrainedOptions } from './models/auto-model-node.js';
+export * from './models/auto-model-node.js';
 export { applyAdapter, readAdapter, saveAdapter } from './peft/peft-files-node.js';

@@ -12,6 +12,7 @@ const LAYERS = [
   ['autograd'],
   ['ops'],
   ['nn'],
+  ['heads'],
   ['models'],
   ['peft', 'density'],
   ['train'],

@@ -1,13 +1,15 @@
 import { join } from 'node:path';
-import { resolveLabels, type ResolvedLabels } from '../data/labels.js';
+import type { ResolvedLabels } from '../data/labels.js';
 import { readRecordFiles, type RecordFile } from '../data/records-node.js';
 import { findTaskFiles } from '../data/task-files-node.js';
 import { recordOptions } from '../data/tasks/record-options.js';
 import { getTask } from '../data/tasks/index.js';
 import { DeftuneError } from '../error.js';
+import type { Head } from '../heads/head.js';
 import { fileExists, readJson } from '../io/files-node.js';
 import { showValue } from '../io/show-value.js';
 import { readAdapter } from '../peft/peft-files-node.js';
+import { chooseHead } from './choose-head.js';
 import type { DataOptions, ModelPathOptions } from './options.js';
 
 type KnownLabels = Record<string, string> | readonly string[] | ResolvedLabels | undefined;
@@ -24,6 +26,7 @@ export interface LoadedData {
   valid: LabelledFile | undefined;
   /** All validation sets by name; most data have one. */
   validSets: (LabelledFile & { name: string })[];
+  head: Head;
   labelNames: string[];
   regression: boolean;
   /** The main metric of the task. */
@@ -66,6 +69,7 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
     validFiles.push({ name, ...(await readRecordFiles(paths, reading)) });
   }
 
+  const head = chooseHead(options, (trainFile ?? validFiles[0])?.records);
   const taskLabels = task?.labelNames.length ? task.labelNames : undefined;
   const candidates = [adapterLabels(options.adapter), taskLabels, modelLabels(options.model)];
   const isNamed = (names: KnownLabels): boolean =>
@@ -78,7 +82,7 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
   let resolved: ResolvedLabels | undefined;
   const resolve = <F extends RecordFile>(file: F): F & LabelledFile => {
     const first = resolved === undefined;
-    const result = resolveLabels(file.records, file.fileName, known);
+    const result = head.resolveLabels(file.records, file.fileName, known);
     if (first) {
       resolved = result;
       known = result;
@@ -88,7 +92,7 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
   const train = trainFile && resolve(trainFile);
   const validSets = validFiles.map(resolve);
   const { names, regression } = resolved as unknown as ResolvedLabels;
-  if (train && !regression && names.length < 2) {
+  if (head.hasLabels && train && !regression && names.length < 2) {
     throw new DeftuneError(`${train.fileName}: every label is ${showValue(names[0])}, expected at least 2 classes`);
   }
   const metricNames = task?.metrics ?? [];
@@ -96,6 +100,7 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
     train,
     valid: validSets[0],
     validSets,
+    head,
     labelNames: names,
     regression,
     metricName: metricNames[0],

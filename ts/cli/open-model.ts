@@ -3,14 +3,15 @@ import type { Backend } from '../backend/backend.js';
 import { AutoTokenizer } from '../data/auto-tokenizer-node.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { fileExists } from '../io/files-node.js';
-import { AutoModelForSequenceClassification } from '../models/auto-model-node.js';
-import type { ModelOptions, SequenceClassificationModel } from '../models/model.js';
+import { AutoModel } from '../models/auto-model-node.js';
+import type { Head } from '../heads/head.js';
+import type { Model, ModelOptions } from '../models/model.js';
 import { applyAdapter, readAdapter } from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
 
 /** A model ready to run, with its adapter and tokenizer where there are any. */
 export interface OpenedModel {
-  base: SequenceClassificationModel;
+  base: Model;
   peft: PeftModel | undefined;
   tokenizer: Tokenizer | undefined;
 }
@@ -19,13 +20,15 @@ export interface OpenedModel {
 export async function openModel(
   paths: { model: string; adapter?: string | undefined },
   backend: Backend,
+  head: Head,
   options: ModelOptions = {},
 ): Promise<OpenedModel> {
   const adapter = paths.adapter === undefined ? undefined : readAdapter(paths.adapter);
   const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
-  const base = await AutoModelForSequenceClassification.fromPretrained(paths.model, {
+  const base = await AutoModel.fromPretrained(paths.model, {
     ...options,
     backend,
+    head: head.name,
     numLabels: options.numLabels ?? adapter?.numLabels,
     labelNames: labelNames?.length ? labelNames : undefined,
   });

@@ -47,12 +47,17 @@ export function addCommonOptions(command: Command): Command {
 export interface ModelPathOptions {
   model: string;
   adapter?: string;
+  head?: string;
 }
 
 export function addModelOptions(command: Command): Command {
   return command
     .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .option('--adapter <dir>', "adapter directory in peft's format");
+    .option('--adapter <dir>', "adapter directory in peft's format")
+    .option(
+      '--head <name>',
+      "head to open, e.g. SequenceClassification (default: the adapter's, the data's or the model's)",
+    );
 }
 
 /** Where labelled data come from. */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../backend/backend.js';
-import { prepareExamples, type PreparedExamples } from '../data/prepare-examples.js';
+import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import { densityLoss, type DensityLossOptions } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
@@ -42,9 +42,13 @@ export interface TrainingRun {
 export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   const { options, data, backend, seed, label } = run;
   const notices: string[] = [];
-  const { base, peft, tokenizer } = await openModel(options, backend, {
-    numLabels: data.regression ? 1 : data.labelNames.length,
-    labelNames: data.regression ? undefined : data.labelNames,
+  const { base, peft, tokenizer } = await openModel(options, backend, data.head, {
+    ...(data.head.hasLabels
+      ? {
+          numLabels: data.regression ? 1 : data.labelNames.length,
+          labelNames: data.regression ? undefined : data.labelNames,
+        }
+      : {}),
     dropout: options.dropout,
     seed,
     onNotice: (notice) => notices.push(notice),
@@ -53,7 +57,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const model = peft ?? inject(options, base, seed);
     if (peft) checkAdapterSettings(options, peft);
     const prepare = (file: LabelledFile | undefined): PreparedExamples | undefined =>
-      file && prepareExamples(file.records, { ...base.info, ...file, tokenizer });
+      file && prepareExamples(file.records, { ...file, head: base.head, info: base.info, tokenizer });
     const train = prepare(data.train) as PreparedExamples;
     const valid = prepare(data.valid);
     const loss = run.density && densityLoss(run.density, base.info.activation);
@@ -61,7 +65,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       model,
       trainDataset: train.examples,
       evalDataset: valid?.examples,
-      metricName: data.metricName,
+      metricNames: data.metricNames,
       auxiliaryLosses: loss ? [loss] : [],
       args: {
         ...definedArguments(options),

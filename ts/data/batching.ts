@@ -32,13 +32,19 @@ export function batchIndices(n: number, batchSize: number, options: BatchOptions
   return batches;
 }
 
+/** Label of a position that the loss leaves out, as in PyTorch. */
+export const IGNORED_LABEL = -100;
+
 /** One tokenized example. */
 export interface Example {
-  /** At least one id. */
+  /** At least one id; empty for images. */
   inputIds: ArrayLike<number>;
   /** As many as inputIds; default all 0. */
   tokenTypeIds?: ArrayLike<number> | undefined;
+  /** Class or value of the whole example. */
   label?: number | undefined;
+  /** Labels by position: classes or token ids of inputIds' positions, or the target of a decoder; -100: none. */
+  labelIds?: ArrayLike<number> | undefined;
 }
 
 /** Examples laid end to end, without padding. */
@@ -51,11 +57,17 @@ export interface RaggedBatch {
   positionIds: Int32Array;
   /** [size + 1]: example i has the tokens from cuSeqlens[i] up to cuSeqlens[i + 1]. */
   cuSeqlens: Int32Array;
-  /** [size]: class indexes (Int32Array) or targets (Float32Array); undefined without labels. */
+  /** One a row of logits: class indexes (Int32Array, -100: none) or targets (Float32Array); undefined without labels. */
   labels: Int32Array | Float32Array | undefined;
+  /** Tokens of the last hidden state that the head is asked about, ascending; undefined: all of them (or the pooled ones). */
+  outputRows?: Int32Array | undefined;
+  /** [size + 1]: where each example's rows of logits begin, where a head has a row a token. */
+  cuOutputs?: Int32Array | undefined;
+  /** A decoder's tokens, laid out like the encoder's. */
+  decoder?: { inputIds: Int32Array; positionIds: Int32Array; cuSeqlens: Int32Array } | undefined;
   /** Number of examples. */
   size: number;
-  /** Number of tokens. */
+  /** Number of real tokens, a decoder's included. */
   tokens: number;
 }
 

@@ -50,12 +50,16 @@ export class Tokenizer {
   readonly vocabSize: number;
   /** Id of the padding token, if the tokenizer has one. */
   readonly padTokenId: number | undefined;
+  /** Id of the mask token, if the tokenizer has one. */
+  readonly maskTokenId: number | undefined;
+  /** Ids that stand for no text: of `[CLS]`, `<pad>` and the like. */
+  readonly specialTokenIds: readonly number[];
   /** `model_max_length` of tokenizer_config.json, if it is a real limit. */
   readonly modelMaxLength: number | undefined;
   readonly #pipeline: Pipeline;
   readonly #singleTypes: boolean;
 
-  private constructor(pipeline: Pipeline, singleTypes: boolean, config: JsonObject) {
+  private constructor(pipeline: Pipeline, singleTypes: boolean, config: JsonObject, special: readonly number[]) {
     this.#pipeline = pipeline;
     this.#singleTypes = singleTypes;
     this.vocabSize = pipeline.get_vocab(true).size;
@@ -66,6 +70,11 @@ export class Tokenizer {
     this.padTokenId = [pad, '[PAD]', '<pad>']
       .flatMap((t) => (typeof t === 'string' ? [this.tokenToId(t)] : []))
       .find((id) => id !== undefined);
+    const mask = config['mask_token'];
+    this.maskTokenId = [isObject(mask) ? mask['content'] : mask, '[MASK]', '<mask>']
+      .flatMap((t) => (typeof t === 'string' ? [this.tokenToId(t)] : []))
+      .find((id) => id !== undefined);
+    this.specialTokenIds = special;
     // transformers writes 1e30 for "no limit".
     const limit = config['model_max_length'];
     this.modelMaxLength = Number.isSafeInteger(limit) && (limit as number) > 0 ? (limit as number) : undefined;
@@ -97,7 +106,11 @@ export class Tokenizer {
         { eos_token: tokenizerConfigJson['eos_token'] },
       ) as unknown as Pipeline;
       repairNormalizer(pipeline, tokenizerJson['normalizer']);
-      return new Tokenizer(pipeline, usesRoberta(tokenizerJson['post_processor']), tokenizerConfigJson);
+      const added = tokenizerJson['added_tokens'];
+      const special = (Array.isArray(added) ? added : []).flatMap((token: unknown) =>
+        isObject(token) && token['special'] === true && typeof token['id'] === 'number' ? [token['id']] : [],
+      );
+      return new Tokenizer(pipeline, usesRoberta(tokenizerJson['post_processor']), tokenizerConfigJson, special);
     } catch (cause) {
       throw new DeftuneError(
         `${name}: not a usable tokenizer: ${cause instanceof Error ? cause.message : String(cause)}`,

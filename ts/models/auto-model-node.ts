@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import type { Backend, BackendOptions } from '../backend/backend.js';
 import { createBackend } from '../backend/create-backend-node.js';
-import { DeftuneError } from '../error.js';
 import { openCheckpoint } from '../io/checkpoint-node.js';
 import { readJson } from '../io/files-node.js';
-import { showValue } from '../io/show-value.js';
-import { modelFamily } from './index.js';
-import type { ModelOptions, SequenceClassificationModel } from './model.js';
+import { buildModel, configFields, type BuildOptions } from './build-model.js';
+import { familyHead, modelFamily } from './index.js';
+import type { Model, ModelOptions } from './model.js';
 
 /** Options of `fromPretrained`: those of the model, and where it lives. */
 export interface FromPretrainedOptions extends ModelOptions, Omit<BackendOptions, 'backend'> {
@@ -14,24 +13,51 @@ export interface FromPretrainedOptions extends ModelOptions, Omit<BackendOptions
   backend?: Backend | BackendOptions['backend'];
 }
 
-/** Models with a head that labels sequences. */
-export const AutoModelForSequenceClassification = {
+/** Opens models of one head, or (`AutoModel`) of the head that config.json names. */
+export interface AutoModelClass {
   /**
    * Opens a Hugging Face model directory (`config.json`, `model.safetensors` or its shards; F32, F16 or BF16).
    *
    * @throws DeftuneError naming the file, the field or the tensors that do not fit.
    */
-  async fromPretrained(directory: string, options: FromPretrainedOptions = {}): Promise<SequenceClassificationModel> {
-    const configPath = join(directory, 'config.json');
-    const config: unknown = readJson(configPath);
-    if (typeof config !== 'object' || config === null || Array.isArray(config)) {
-      throw new DeftuneError(`${configPath}: the file holds ${showValue(config)}, expected an object`);
-    }
-    const fields = config as Record<string, unknown>;
-    const family = modelFamily(fields['model_type'], configPath);
-    const checkpoint = openCheckpoint(directory);
-    const { backend, ...rest } = options;
-    const opened = typeof backend === 'object' ? backend : await createBackend({ ...rest, backend });
-    return family.build(opened, fields, { name: directory, ...checkpoint }, options);
-  },
-};
+  fromPretrained(directory: string, options?: FromPretrainedOptions & Pick<BuildOptions, 'head'>): Promise<Model>;
+}
+
+function autoModel(head?: string): AutoModelClass {
+  return {
+    async fromPretrained(directory, options = {}) {
+      const configPath = join(directory, 'config.json');
+      const config: unknown = readJson(configPath);
+      const fields = configFields(config, configPath);
+      // Before the weights are read and a backend is opened: is there such a model?
+      familyHead(
+        modelFamily(fields['model_type'], configPath),
+        head ?? options.head,
+        fields['architectures'],
+        configPath,
+      );
+      const checkpoint = openCheckpoint(directory);
+      const { backend, ...rest } = options;
+      const opened = typeof backend === 'object' ? backend : await createBackend({ ...rest, backend });
+      const source = { name: directory, ...checkpoint };
+      return buildModel(opened, config, configPath, source, { ...options, head: head ?? options.head });
+    },
+  };
+}
+
+/** Models with the head that their config.json names, or `options.head`. */
+export const AutoModel: AutoModelClass = autoModel();
+/** Models with a head that labels sequences. */
+export const AutoModelForSequenceClassification: AutoModelClass = autoModel('SequenceClassification');
+/** Models that label each token. */
+export const AutoModelForTokenClassification: AutoModelClass = autoModel('TokenClassification');
+/** Models that find an answer's span in a text. */
+export const AutoModelForQuestionAnswering: AutoModelClass = autoModel('QuestionAnswering');
+/** Models that predict masked tokens. */
+export const AutoModelForMaskedLM: AutoModelClass = autoModel('MaskedLM');
+/** Models that predict the next token. */
+export const AutoModelForCausalLM: AutoModelClass = autoModel('CausalLM');
+/** Models that turn one text into another. */
+export const AutoModelForSeq2SeqLM: AutoModelClass = autoModel('Seq2SeqLM');
+/** Models that label images. */
+export const AutoModelForImageClassification: AutoModelClass = autoModel('ImageClassification');

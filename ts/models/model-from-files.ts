@@ -1,10 +1,8 @@
 import type { Backend } from '../backend/backend.js';
-import { DeftuneError } from '../error.js';
 import { parseJson } from '../io/parse-json.js';
 import { parseSafetensors } from '../io/safetensors.js';
-import { showValue } from '../io/show-value.js';
-import { modelFamily } from './index.js';
-import type { ModelOptions, SequenceClassificationModel } from './model.js';
+import { buildModel, type BuildOptions } from './build-model.js';
+import type { Model } from './model.js';
 
 /** A model's files, in memory. */
 export interface ModelFiles {
@@ -22,19 +20,14 @@ export interface ModelFiles {
 export function modelFromFiles(
   backend: Backend,
   { configJson, safetensors }: ModelFiles,
-  options: ModelOptions = {},
-): SequenceClassificationModel {
+  options: BuildOptions = {},
+): Model {
   const config = parseJson(configJson, 'config.json');
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
-    throw new DeftuneError(`config.json: the file holds ${showValue(config)}, expected an object`);
-  }
-  const fields = config as Record<string, unknown>;
-  const family = modelFamily(fields['model_type'], 'config.json');
   const { tensors } = parseSafetensors(safetensors, 'model.safetensors');
   const source = {
     name: 'model.safetensors',
     names: () => [...tensors.keys()],
     get: (key: string) => tensors.get(key),
   };
-  return family.build(backend, fields, source, options);
+  return buildModel(backend, config, 'config.json', source, options);
 }

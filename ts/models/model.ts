@@ -1,24 +1,18 @@
 import type { Backend } from '../backend/backend.js';
 import type { RaggedBatch } from '../data/batching.js';
+import type { Head, HeadInfo } from '../heads/head.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { Module } from '../nn/module.js';
-import { crossEntropy, meanSquaredError } from '../ops/task-losses.js';
-import { Tensor } from '../tensor/tensor.js';
-import type { NameRules, TensorSource } from './weights.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { TensorSource } from './weights.js';
 
 /** What a model says about itself beyond its parameters. */
-export interface ModelInfo {
+export interface ModelInfo extends HeadInfo {
   modelType: string;
   /** Class name in transformers. */
   architecture: string;
-  /** Sequences are cut to this many tokens. */
-  maxLength: number;
-  vocabSize: number;
-  numLabels: number;
-  /** Label names by index. */
-  labelNames: readonly string[];
   activation: string;
-  /** Paths of the parameters that make up the task's head; peft saves them with the adapter. */
+  /** Paths of the modules that make up the task's head and are trained whole; peft saves them with the adapter. */
   headModules: readonly string[];
   /** peft's default `target_modules` for LoRA. */
   loraTargets: readonly string[];
@@ -28,20 +22,18 @@ export interface ModelInfo {
   config: Readonly<Record<string, unknown>>;
 }
 
-/** A model that labels sequences, and can be trained to. */
-export abstract class SequenceClassificationModel extends Module {
+/** A transformer with a head, which can be run and trained. */
+export abstract class Model extends Module {
   abstract readonly info: ModelInfo;
+  abstract readonly head: Head;
   abstract readonly backend: Backend;
 
-  /** logits [sequences, numLabels] */
+  /** logits, as many rows as the head says: [sequences, numLabels], [labelled tokens, vocabSize], ... */
   abstract forward(batch: RaggedBatch, context: ForwardContext): Tensor;
 
-  /** Mean cross-entropy, or mean squared error for one label (regression), as in transformers. */
-  taskLoss(logits: Tensor, labels: Int32Array | Float32Array): Tensor {
-    if (this.info.numLabels === 1) {
-      return meanSquaredError(logits, Tensor.fromFloats(this.backend, Float32Array.from(labels), [labels.length, 1]));
-    }
-    return crossEntropy(logits, Tensor.fromInts(this.backend, Int32Array.from(labels)));
+  /** Mean task loss [1, 1] of a labelled batch, as in transformers. */
+  taskLoss(batch: RaggedBatch, context: ForwardContext): Tensor {
+    return this.head.loss(this.forward(batch, context), batch);
   }
 }
 
@@ -59,16 +51,25 @@ export interface ModelOptions {
   onNotice?: ((notice: string) => void) | undefined;
 }
 
+/** A head that a family offers, and the class names in transformers that stand for it. */
+export interface FamilyHead {
+  head: Head;
+  /** The first is written to config.json. */
+  architectures: readonly [string, ...string[]];
+}
+
 /** A family of models: one file, one line in `models/index.ts`. */
 export interface ModelFamily {
   /** `model_type` of config.json. */
   modelType: string;
-  names: NameRules;
+  /** The first is used for a checkpoint without a head. */
+  heads: readonly [FamilyHead, ...FamilyHead[]];
   /** @throws DeftuneError naming the field of the config that is missing or not supported. */
   build(
     backend: Backend,
     config: Record<string, unknown>,
     source: TensorSource,
+    head: FamilyHead,
     options: ModelOptions,
-  ): SequenceClassificationModel;
+  ): Model;
 }

@@ -21,8 +21,10 @@ export interface NameRules {
   prefix: string;
   /** Modules that a base checkpoint lacks and that are made anew, e.g. `classifier.`. */
   heads: readonly string[];
-  /** Tensors of other heads and buffers, which are left unread. */
+  /** Tensors of other heads and buffers, which are left unread where the model does not ask for them. */
   ignored: readonly RegExp[];
+  /** Other spellings of names: what to look for, and what the model calls it; applied before all else. */
+  renames?: readonly (readonly [RegExp, string])[];
 }
 
 /**
@@ -34,6 +36,7 @@ export class WeightReader {
   private readonly used = new Set<string>();
   private readonly problems: string[] = [];
   private readonly created: string[] = [];
+  private readonly parameters: Parameter[] = [];
   private readonly rng: Rng;
 
   constructor(
@@ -47,28 +50,39 @@ export class WeightReader {
     this.stored = new Map(source.names().map((name) => [canonical(name, rules), name]));
   }
 
-  linear(path: string, outFeatures: number, inFeatures: number): Linear {
-    return new Linear(
-      this.parameter(`${path}.weight`, [outFeatures, inFeatures]),
-      this.parameter(`${path}.bias`, [outFeatures]),
-    );
+  linear(path: string, outFeatures: number, inFeatures: number, { bias = true } = {}): Linear {
+    const weight = this.parameter(`${path}.weight`, [outFeatures, inFeatures]);
+    return bias ? new Linear(weight, this.parameter(`${path}.bias`, [outFeatures])) : new Linear(weight);
+  }
+
+  /** Whether the checkpoint has a tensor of this name (the model's spelling). */
+  has(name: string): boolean {
+    return this.stored.has(name);
   }
 
   layerNorm(path: string, width: number, eps: number): LayerNorm {
-    return new LayerNorm(this.parameter(`${path}.weight`, [width]), this.parameter(`${path}.bias`, [width]), eps);
+    const weight = this.parameter(`${path}.weight`, [width], 'ones');
+    return new LayerNorm(weight, this.parameter(`${path}.bias`, [width]), eps);
   }
 
   embedding(path: string, count: number, width: number): Embedding {
     return new Embedding(this.parameter(`${path}.weight`, [count, width]));
   }
 
-  parameter(name: string, shape: readonly number[]): Parameter {
+  /** @param fresh what a new parameter holds: by default zeros for biases, else normal with the config's range, as in transformers */
+  parameter(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
+    const parameter = this.read(name, shape, fresh);
+    this.parameters.push(parameter);
+    return parameter;
+  }
+
+  private read(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
     const storedName = this.stored.get(name);
     const stored = storedName === undefined ? undefined : this.source.get(storedName);
     if (!stored || storedName === undefined) {
       if (!this.rules.heads.some((head) => name.startsWith(head))) this.problems.push(`${name} is missing`);
       else this.created.push(name);
-      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape);
+      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape, fresh);
     }
     this.used.add(name);
     if (stored.shape.length !== shape.length || stored.shape.some((dim, axis) => dim !== shape[axis])) {
@@ -89,35 +103,49 @@ export class WeightReader {
     return Parameter.of(this.backend, new Float32Array(1), [1]);
   }
 
-  /** New weights as transformers makes them: normal with the config's range, biases zero. */
-  private initialized(name: string, shape: readonly number[]): Parameter {
+  private initialized(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
     const values = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
-    if (!name.endsWith('.bias'))
+    if (fresh === 'ones') values.fill(1);
+    else if (!name.endsWith('bias'))
       for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
     return Parameter.of(this.backend, values, shape);
   }
 
   /**
-   * @returns names of the parameters that were made anew (a new head).
+   * Builds the model and checks the checkpoint; what was read is freed where it does not fit.
+   *
+   * @param build reads every parameter
+   * @param onNotice told of the parameters that were made anew (a new head)
    * @throws DeftuneError listing everything missing, mis-shaped or unexpected.
    */
-  finish(): string[] {
+  finish<T>(build: () => T, onNotice?: (notice: string) => void): T {
+    try {
+      const model = build();
+      this.check();
+      if (this.created.length > 0) onNotice?.(`newly initialized (train before use): ${this.created.join(', ')}`);
+      return model;
+    } catch (error) {
+      for (const parameter of this.parameters) parameter.dispose();
+      throw error;
+    }
+  }
+
+  private check(): void {
     const unexpected = [...this.stored.keys()].filter(
       (name) => !this.used.has(name) && !this.rules.ignored.some((rule) => rule.test(name)),
     );
     const problems = [...this.problems, ...unexpected.map((name) => `${name} is unexpected`)];
-    if (problems.length > 0) {
-      const shown = problems.slice(0, 12).join('; ');
-      const more = problems.length > 12 ? `; and ${problems.length - 12} more` : '';
-      throw new DeftuneError(`${this.source.name}: the checkpoint does not fit its config.json: ${shown}${more}`);
-    }
-    return this.created;
+    if (problems.length === 0) return;
+    const shown = problems.slice(0, 12).join('; ');
+    const more = problems.length > 12 ? `; and ${problems.length - 12} more` : '';
+    throw new DeftuneError(`${this.source.name}: the checkpoint does not fit its config.json: ${shown}${more}`);
   }
 }
 
 /** A stored name as the module path: with the base prefix, and with today's spelling of layer norms. */
-function canonical(name: string, { prefix, heads, ignored }: NameRules): string {
-  const modern = name.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
+function canonical(name: string, { prefix, heads, ignored, renames = [] }: NameRules): string {
+  const renamed = renames.reduce((text, [from, to]) => text.replace(from, to), name);
+  const modern = renamed.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
   const isTop = modern.startsWith(prefix) || heads.some((head) => modern.startsWith(head));
   return isTop || ignored.some((rule) => rule.test(modern)) ? modern : prefix + modern;
 }

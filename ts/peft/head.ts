@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
 import type { PeftMethod } from './method.js';
 import { validate } from '../io/validate.js';
 
 /** Parameters of the model's head by name. */
-export function headParameters(model: SequenceClassificationModel): Map<string, Parameter> {
+export function headParameters(model: Model): Map<string, Parameter> {
   const heads = model.info.headModules.map((head) => `${head}.`);
   return new Map([...model.namedParameters()].filter(([name]) => heads.some((head) => name.startsWith(head))));
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Rng } from '../data/rng.js';
 import { DeftuneError } from '../error.js';
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { Linear, LinearLike } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
@@ -83,7 +83,7 @@ export class LoraLinear extends LinearLike {
   }
 }
 
-function layersOf(model: SequenceClassificationModel): [path: string, layer: LoraLinear][] {
+function layersOf(model: Model): [path: string, layer: LoraLinear][] {
   return [...model.namedModules()].filter((entry): entry is [string, LoraLinear] => entry[1] instanceof LoraLinear);
 }
 
@@ -170,14 +170,14 @@ export const lora: PeftMethod<LoraConfig> = {
       layers_to_transform: null,
       lora_alpha: config.loraAlpha,
       lora_dropout: config.loraDropout,
-      modules_to_save: [...model.info.headModules],
+      modules_to_save: model.info.headModules.length > 0 ? [...model.info.headModules] : null,
       peft_type: 'LORA',
       r: config.r,
       rank_pattern: {},
       alpha_pattern: {},
       revision: null,
       target_modules: config.targetModules,
-      task_type: 'SEQ_CLS',
+      task_type: model.head.taskType,
       use_dora: false,
       use_rslora: false,
     };

@@ -1,4 +1,4 @@
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
 
 /**
@@ -13,15 +13,15 @@ export interface PeftMethod<Config> {
   /** File of the saved tensors; default adapter_model.safetensors. `model.safetensors` makes the directory a model of its own. */
   weightsFile?: string;
   /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
-  configure(options: Readonly<Record<string, unknown>>, model: SequenceClassificationModel): Config;
+  configure(options: Readonly<Record<string, unknown>>, model: Model): Config;
   /** Settings from an adapter_config.json. */
-  configFromFile?(file: Readonly<Record<string, unknown>>, name: string, model: SequenceClassificationModel): Config;
+  configFromFile?(file: Readonly<Record<string, unknown>>, name: string, model: Model): Config;
   /** Changes the model's modules and marks what is trainable (everything is frozen before). */
-  inject(model: SequenceClassificationModel, config: Config, seed: number): void;
+  inject(model: Model, config: Config, seed: number): void;
   /** Key in adapter_model.safetensors of each tensor to save. */
-  savedParameters(model: SequenceClassificationModel, config: Config): Map<string, Parameter>;
+  savedParameters(model: Model, config: Config): Map<string, Parameter>;
   /** adapter_config.json as peft writes it. */
-  configToFile?(model: SequenceClassificationModel, config: Config, baseModel: string): Record<string, unknown>;
+  configToFile?(model: Model, config: Config, baseModel: string): Record<string, unknown>;
   /** One line for tables: `LoRA r 8, alpha 16 on query, value`. */
   describe(config: Config): string;
 }

@@ -4,7 +4,7 @@ import { DeftuneError } from '../error.js';
 import { fileExists, readBytes, readJson, writeFilesAtomic } from '../io/files-node.js';
 import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import { methodOfPeftType, peftMethod } from './index.js';
 import { PeftModel, type TensorValues } from './peft-model.js';
 
@@ -16,6 +16,8 @@ const SIDECAR = 'deftune.json';
 /** What deftune.json says beside an adapter. */
 export interface Sidecar {
   method?: string;
+  /** Name of the model's head. */
+  head?: string;
   labelNames?: string[];
   [key: string]: unknown;
 }
@@ -42,14 +44,16 @@ export function saveAdapter(model: PeftModel, directory: string, baseModel: stri
   if (weightsFile !== WEIGHTS) files.set('config.json', pythonJson(modelConfig(model.base)));
   const config = model.method.configToFile?.(model.base, model.config, baseModel);
   if (config) files.set(CONFIG, pythonJson(config));
-  const own: Sidecar = { method: model.method.name, labelNames: [...model.base.info.labelNames], ...sidecar };
+  const { head, info } = model.base;
+  const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
+  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...sidecar };
   files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
   writeFilesAtomic(directory, files);
   for (const name of [CONFIG, WEIGHTS]) if (!files.has(name)) rmSync(join(directory, name), { force: true });
 }
 
 /** config.json of a fine-tuned model: the base's, with its labels. */
-function modelConfig({ info }: SequenceClassificationModel): Record<string, unknown> {
+function modelConfig({ info }: Model): Record<string, unknown> {
   return {
     ...info.config,
     architectures: [info.architecture],
@@ -84,7 +88,7 @@ export function readAdapter(directory: string): StoredAdapter {
 }
 
 /** Injects a stored adapter's method into a model and loads its weights. */
-export function applyAdapter(base: SequenceClassificationModel, adapter: StoredAdapter): PeftModel {
+export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
   const { directory, config, sidecar } = adapter;
   const where = join(directory, CONFIG);
   const method = config

@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
 import type { TensorToStore } from '../io/safetensors.js';
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
 import { peftMethod } from './index.js';
 import type { PeftMethod } from './method.js';
@@ -15,18 +15,13 @@ export interface PeftOptions {
 /** A base model with a PEFT method in it; the base is frozen. */
 export class PeftModel {
   private constructor(
-    readonly base: SequenceClassificationModel,
+    readonly base: Model,
     readonly method: PeftMethod<unknown>,
     readonly config: unknown,
   ) {}
 
   /** Freezes `base` and injects the method. */
-  static inject(
-    base: SequenceClassificationModel,
-    method: PeftMethod<unknown>,
-    config: unknown,
-    seed: number,
-  ): PeftModel {
+  static inject(base: Model, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
     for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
     method.inject(base, config, seed);
     return new PeftModel(base, method, config);
@@ -100,10 +95,7 @@ export interface TensorValues {
  * @example getPeftModel(model, { method: 'lora', r: 8, loraAlpha: 16, targetModules: ['query', 'value'] })
  * @throws DeftuneError naming an unknown method or a setting out of range.
  */
-export function getPeftModel(
-  model: SequenceClassificationModel,
-  { method: name, seed = 0, ...settings }: PeftOptions,
-): PeftModel {
+export function getPeftModel(model: Model, { method: name, seed = 0, ...settings }: PeftOptions): PeftModel {
   const method = peftMethod(name);
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
   return PeftModel.inject(model, method, method.configure(given, model), seed);

@@ -1,20 +1,18 @@
-import { batchIndices, collate, type Example } from '../data/batching.js';
+import { batchIndices, type Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
 import { DensityMeter } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
-import { isCollapsed } from '../metrics/is-collapsed.js';
-import { majorityShare } from '../metrics/majority-share.js';
-import { getMetric } from '../metrics/index.js';
-import type { SequenceClassificationModel } from '../models/model.js';
+import type { HeadOutput } from '../heads/head.js';
+import type { Model } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
 import { yieldToEvents } from './yield-to-events.js';
 
-/** Logits of each example, in order. */
+/** What a model gave for each example, in order. */
 export interface Predictions {
-  logits: Float32Array[];
-  /** Mean task loss; undefined without labels. */
-  loss: number | undefined;
+  outputs: HeadOutput[];
+  /** Mean task loss over all labels; NaN without labels. */
+  loss: number;
   density: number;
   layerDensity: { name: string; density: number }[];
   tokens: number;
@@ -33,57 +31,57 @@ export interface PredictOptions {
  * @throws DeftuneError where a logit is NaN or infinite.
  */
 export async function predict(
-  model: SequenceClassificationModel,
+  model: Model,
   examples: readonly Example[],
   { batchSize = 32, onProgress }: PredictOptions = {},
 ): Promise<Predictions> {
+  const { head, info, backend } = model;
   const meter = new DensityMeter();
-  const logits: Float32Array[] = [];
-  let lossSum = 0;
-  let labelled = 0;
+  const outputs: HeadOutput[] = [];
   let tokens = 0;
-  for (const indices of batchIndices(examples.length, batchSize)) {
-    const batch = collate(
-      indices.map((index) => examples[index] as Example),
-      { regression: model.info.numLabels === 1 },
-    );
+  for (const [number, indices] of batchIndices(examples.length, batchSize).entries()) {
+    const chosen = indices.map((index) => examples[index] as Example);
+    const batch = head.collate(chosen, { info, seed: number });
     noGrad(() =>
-      scope(model.backend, () => {
+      scope(backend, () => {
         const context = new ForwardContext();
-        const out = model.forward(batch, context);
+        for (const output of head.outputs(model.forward(batch, context), batch)) {
+          if (!isFinite(output)) throw notFinite(outputs.length, output);
+          outputs.push(output);
+        }
         meter.add(context.mlps);
-        const values = out.toFloats();
-        for (let row = 0; row < batch.size; row++) {
-          const own = values.slice(row * out.cols, (row + 1) * out.cols);
-          if (!own.every(Number.isFinite)) throw notFinite(logits.length, own);
-          logits.push(own);
-        }
-        if (batch.labels) {
-          lossSum += model.taskLoss(out, batch.labels).item() * batch.size;
-          labelled += batch.size;
-        }
       }),
     );
     tokens += batch.tokens;
-    onProgress?.(logits.length, examples.length);
+    onProgress?.(outputs.length, examples.length);
     await yieldToEvents();
   }
-  const loss = labelled > 0 ? lossSum / labelled : undefined;
-  return { logits, loss, density: meter.mean(), layerDensity: meter.perLayer(), tokens };
+  const labelled = outputs.filter(({ weight }) => weight > 0);
+  const sum = (value: (output: HeadOutput) => number): number => labelled.reduce((s, output) => s + value(output), 0);
+  const loss = sum((output) => output.loss * output.weight) / sum(({ weight }) => weight);
+  return { outputs, loss, density: meter.mean(), layerDensity: meter.perLayer(), tokens };
 }
 
-function notFinite(index: number, row: Float32Array): DeftuneError {
+function isFinite({ loss, weight, logits }: HeadOutput): boolean {
+  return logits.every(Number.isFinite) && (weight === 0 || Number.isFinite(loss));
+}
+
+function notFinite(index: number, { loss, logits }: HeadOutput): DeftuneError {
+  const what = logits.length > 0 ? `the logits are ${logits.subarray(0, 8).join(', ')}` : `the loss is ${loss}`;
   return new DeftuneError(
-    `example ${index}: the logits are ${row.join(', ')}, expected finite numbers; the weights of the model or adapter are not usable`,
+    `example ${index}: ${what}, expected finite numbers; the weights of the model or adapter are not usable`,
   );
 }
 
 /** A data set's result. */
 export interface Evaluation {
+  /** Mean task loss over all labels. */
   loss: number;
   metricName: string;
-  /** 0 to 1 for accuracy and F1, -1 to 1 for correlations. */
+  /** The main metric: 0 to 1 for accuracy and F1, -1 to 1 for correlations. */
   metric: number;
+  /** Every metric by name, the main one first. */
+  metrics: Record<string, number>;
   density: number;
   layerDensity: { name: string; density: number }[];
   examples: number;
@@ -91,56 +89,25 @@ export interface Evaluation {
   warnings: string[];
 }
 
-/** Predicts and scores examples with labels. @param metricName default accuracy, or pearson for regression. */
+/** Predicts and scores examples with labels. @param options.metricNames default: the head's, e.g. accuracy, or pearson for regression */
 export async function evaluate(
-  model: SequenceClassificationModel,
+  model: Model,
   examples: readonly Example[],
-  options: PredictOptions & { metricName?: string | undefined } = {},
+  options: PredictOptions & { metricNames?: readonly string[] | undefined } = {},
 ): Promise<Evaluation> {
-  const regression = model.info.numLabels === 1;
-  const metricName = options.metricName ?? (regression ? 'pearson' : 'accuracy');
-  const metric = getMetric(metricName);
-  const { logits, loss, density, layerDensity } = await predict(model, examples, options);
-  const labels = examples.map(({ label }) => label ?? Number.NaN);
-  const answers = regression ? logits.map((row) => row[0] ?? Number.NaN) : logits.map(argmax);
-  const value = metric(answers, labels);
-  const warnings: string[] = [];
-  if (!regression && examples.length > 1) {
-    const majority = majorityShare(labels);
-    if (isCollapsed(answers)) {
-      warnings.push(
-        'the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)',
-      );
-    } else if (metricName === 'accuracy' && value <= majority) {
-      const shares = `${(value * 100).toFixed(2)} % against ${(majority * 100).toFixed(2)} %`;
-      warnings.push(
-        `the accuracy is no better than the majority class's share (${shares}); try a smaller alpha or more steps`,
-      );
-    }
-  }
+  const { head, info } = model;
+  const { outputs, loss, density, layerDensity } = await predict(model, examples, options);
+  const names = options.metricNames?.length ? options.metricNames : head.defaultMetrics(info);
+  const metrics = Object.fromEntries(names.map((name) => [name, head.score(name, outputs, examples, info)]));
+  const metricName = names[0] as string;
   return {
-    loss: loss ?? Number.NaN,
+    loss,
     metricName,
-    metric: value,
+    metric: metrics[metricName] as number,
+    metrics,
     density,
     layerDensity,
     examples: examples.length,
-    warnings,
+    warnings: head.warnings(outputs, examples, info),
   };
-}
-
-/** Index of the largest value; the first of equals. */
-export function argmax(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let index = 1; index < values.length; index++) if ((values[index] ?? 0) > (values[best] ?? 0)) best = index;
-  return best;
-}
-
-/** softmax of one row, in double precision. */
-export function softmax(values: ArrayLike<number>): number[] {
-  const row = Array.from(values);
-  const largest = Math.max(...row);
-  const exps = row.map((value) => Math.exp(value - largest));
-  const sum = exps.reduce((total, value) => total + value, 0);
-  return exps.map((value) => value / sum);
 }

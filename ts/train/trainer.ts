@@ -1,5 +1,5 @@
 import { backward } from '../autograd/backward.js';
-import { batchIndices, collate, type Example } from '../data/batching.js';
+import { batchIndices, type Example, type RaggedBatch } from '../data/batching.js';
 import { meanDensity } from '../density/mean-density.js';
 import { DeftuneError } from '../error.js';
 import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
@@ -49,7 +49,8 @@ export interface TrainerOptions {
   args?: Partial<TrainingArguments> | undefined;
   /** Terms added to the task loss, e.g. `densityLoss({ alpha: 0.05 }, model.base.info.activation)`. */
   auxiliaryLosses?: readonly AuxiliaryLoss[] | undefined;
-  metricName?: string | undefined;
+  /** Default: the head's. The first is the main one. */
+  metricNames?: readonly string[] | undefined;
   onStep?: ((log: StepLog, totalSteps: number) => void) | undefined;
   onEvaluate?: ((log: EvaluationLog) => void) | undefined;
 }
@@ -81,7 +82,8 @@ export class Trainer {
     this.args = trainingArguments(options.args ?? {});
     if (options.trainDataset.length === 0)
       throw new DeftuneError('trainDataset has no examples, expected at least one');
-    const unlabelled = options.trainDataset.findIndex(({ label }) => label === undefined);
+    if (!options.model.base.head.hasLabels) return;
+    const unlabelled = options.trainDataset.findIndex(({ label, labelIds }) => (label ?? labelIds) === undefined);
     if (unlabelled >= 0) throw new DeftuneError(`trainDataset: example ${unlabelled} has no label`);
   }
 
@@ -130,9 +132,9 @@ export class Trainer {
 
   /** Scores evalDataset; undefined where there is none. */
   private async evaluate(step: number): Promise<EvaluationLog | undefined> {
-    const { model, evalDataset, metricName, onEvaluate } = this.options;
+    const { model, evalDataset, metricNames, onEvaluate } = this.options;
     if (!evalDataset?.length) return undefined;
-    const result = await evaluate(model.base, evalDataset, { batchSize: this.args.batchSize, metricName });
+    const result = await evaluate(model.base, evalDataset, { batchSize: this.args.batchSize, metricNames });
     const entry: EvaluationLog = { eval: true, step, ...result };
     onEvaluate?.(entry);
     return entry;
@@ -162,12 +164,15 @@ export class Trainer {
   ): { losses: Losses; gradNorm: number } {
     const { backend } = this.options.model.base;
     const gradients = new Map<Parameter, number>();
-    const share = 1 / microBatches.length;
+    const batches = microBatches.map((examples, index) => this.collate(examples, step, index));
+    const weights = batches.map((batch) => this.options.model.base.head.lossWeight(batch));
+    const labelled = weights.reduce((sum, weight) => sum + weight, 0);
     const total: Losses = { loss: 0, taskLoss: 0, densityLoss: 0, density: 0, tokens: 0 };
-    microBatches.forEach((examples, index) => {
-      const micro = (step - 1) * this.args.gradientAccumulationSteps + index;
+    batches.forEach((batch, index) => {
+      // The mean over all labels of the step, as in one large batch.
+      const share = (weights[index] ?? 0) / labelled;
       scope(backend, () => {
-        const { loss, losses } = this.forward(examples, micro, step);
+        const { loss, losses } = this.forward(batch, this.microStep(step, index), step);
         for (const [leaf, gradient] of backward(loss, share)) {
           const parameter = leaf as Parameter;
           const sum = gradients.get(parameter);
@@ -190,14 +195,22 @@ export class Trainer {
     return { losses: total, gradNorm };
   }
 
-  private forward(examples: Example[], micro: number, step: number): { loss: Tensor; losses: Losses } {
+  /** Number of a micro-batch in the run, from 0. */
+  private microStep(step: number, index: number): number {
+    return (step - 1) * this.args.gradientAccumulationSteps + index;
+  }
+
+  private collate(examples: Example[], step: number, index: number): RaggedBatch {
+    const { head, info } = this.options.model.base;
+    return head.collate(examples, { info, seed: (this.args.seed + this.microStep(step, index)) >>> 0 });
+  }
+
+  private forward(batch: RaggedBatch, micro: number, step: number): { loss: Tensor; losses: Losses } {
     const { model, auxiliaryLosses = [] } = this.options;
     const { base } = model;
-    const batch = collate(examples, { regression: base.info.numLabels === 1 });
     const context = new ForwardContext(true, this.args.seed, micro);
     for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
-    const logits = base.forward(batch, context);
-    let loss = base.taskLoss(logits, batch.labels as Int32Array | Float32Array);
+    let loss = base.taskLoss(batch, context);
     const losses: Losses = {
       loss: 0,
       taskLoss: loss.item(),

@@ -1,13 +1,14 @@
 import { Command } from 'commander';
 import Table from 'cli-table3';
 import { createBackend } from '../../backend/create-backend-node.js';
-import { prepareExamples } from '../../data/prepare-examples.js';
 import { readRecordFiles, type RecordFile } from '../../data/records-node.js';
 import { findTaskFiles } from '../../data/task-files-node.js';
 import { recordOptions } from '../../data/tasks/record-options.js';
+import { prepareExamples } from '../../heads/prepare-examples.js';
 import { getTask } from '../../data/tasks/index.js';
 import { DeftuneError } from '../../error.js';
 import { predict } from '../../train/evaluate.js';
+import { chooseHead } from '../choose-head.js';
 import { openModel } from '../open-model.js';
 import {
   addCommonOptions,
@@ -36,8 +37,8 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .action(async (options: DensityOptions) => {
     const { fileName, records } = await readInput(options);
     const backend = await createBackend(options);
-    const { base, tokenizer } = await openModel(options, backend);
-    const { examples, truncated } = prepareExamples(records, { ...base.info, tokenizer, fileName });
+    const { base, tokenizer } = await openModel(options, backend, chooseHead(options));
+    const { examples, truncated } = prepareExamples(records, { head: base.head, info: base.info, tokenizer, fileName });
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
-import { prepareExamples } from '../../data/prepare-examples.js';
 import { DeftuneError } from '../../error.js';
+import { prepareExamples } from '../../heads/prepare-examples.js';
 import { evaluate } from '../../train/evaluate.js';
 import { loadData, type LabelledFile } from '../load-data.js';
 import { openModel } from '../open-model.js';
@@ -26,25 +26,30 @@ interface EvalOptions extends CommonOptions, ModelPathOptions, DataOptions {
 /** `deftune eval`: metric, loss and density on labelled records. */
 export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new Command('eval'))))
   .description('metric, loss and density of a model on labelled records')
-  .option('--metric <name>', 'accuracy, f1, matthews, pearson or spearman (default: by the task)')
+  .option(
+    '--metric <name>',
+    "accuracy, f1, matthews, pearson, spearman, tokenAccuracy, perplexity, ... (default: the task's or the head's)",
+  )
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: EvalOptions) => {
     const data = await loadData(options, 'valid');
     const backend = await createBackend(options);
     const notices: string[] = [];
-    const { base, tokenizer } = await openModel(options, backend, { onNotice: (notice) => notices.push(notice) });
+    const { base, tokenizer } = await openModel(options, backend, data.head, {
+      onNotice: (notice) => notices.push(notice),
+    });
     const file = data.valid as LabelledFile;
-    const { numLabels } = base.info;
-    if (data.regression ? numLabels > 1 : data.labelNames.length > numLabels) {
+    const { head, info } = base;
+    if (head.hasLabels && (data.regression ? info.numLabels > 1 : data.labelNames.length > info.numLabels)) {
       const found = data.regression ? 'a fraction' : data.labelNames.length - 1;
       throw new DeftuneError(
-        `${file.fileName}: label is ${found}, expected a class of the model, 0 to ${numLabels - 1}`,
+        `${file.fileName}: label is ${found}, expected a class of the model, 0 to ${info.numLabels - 1}`,
       );
     }
-    const { examples, truncated } = prepareExamples(file.records, { ...base.info, ...file, tokenizer });
+    const { examples, truncated } = prepareExamples(file.records, { ...file, head, info, tokenizer });
     const progress = createProgress(examples.length, { label: 'eval' });
     const result = await evaluate(base, examples, {
-      metricName: options.metric ?? data.metricName,
+      metricNames: options.metric === undefined ? data.metricNames : [options.metric],
       batchSize: options.batchSize,
       onProgress: (done) => {
         progress.update(done);
@@ -52,12 +57,12 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     }).finally(() => {
       progress.stop();
     });
-    const { metricName, metric, loss, density, layerDensity, warnings } = result;
+    const { metricName, metric, metrics, loss, density, layerDensity, warnings } = result;
     if (truncated > 0) warnings.push(`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`);
     for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
     print(
-      { [metricName]: metric, loss, density, layerDensity, examples: result.examples, truncated, warnings },
+      { ...metrics, loss, density, layerDensity, examples: result.examples, truncated, warnings },
       [
         `${metricName} ${formatPercent(metric, 2)}, loss ${loss.toFixed(4)}, density ${formatPercent(density, 2)} on ${result.examples} examples`,
       ],

@@ -1,11 +1,13 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
-import { prepareExamples } from '../../data/prepare-examples.js';
+import { prepareExamples } from '../../heads/prepare-examples.js';
 import { readRecords } from '../../data/records-node.js';
 import { DeftuneError } from '../../error.js';
+import type { HeadOutput } from '../../heads/head.js';
 import { checkOutputFile, writeFileAtomic } from '../../io/files-node.js';
-import { argmax, predict as predictExamples, softmax } from '../../train/evaluate.js';
+import { predict as predictExamples } from '../../train/evaluate.js';
+import { chooseHead } from '../choose-head.js';
 import { openModel } from '../open-model.js';
 import { addCommonOptions, addModelOptions, integer, type CommonOptions, type ModelPathOptions } from '../options.js';
 import { print, warn } from '../output.js';
@@ -35,12 +37,17 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     }
     const records = await readRecords(options.input);
     const backend = await createBackend(options);
-    const { base, tokenizer } = await openModel(options, backend, {
+    const { base, tokenizer } = await openModel(options, backend, chooseHead(options), {
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
     });
-    const { examples, truncated } = prepareExamples(records, { ...base.info, tokenizer, fileName: options.input });
+    const { examples, truncated } = prepareExamples(records, {
+      head: base.head,
+      info: base.info,
+      tokenizer,
+      fileName: options.input,
+    });
     const progress = createProgress(examples.length, { label: 'predict' });
-    const { logits, density } = await predictExamples(base, examples, {
+    const { outputs, density } = await predictExamples(base, examples, {
       batchSize: options.batchSize,
       onProgress: (done) => {
         progress.update(done);
@@ -48,11 +55,10 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     }).finally(() => {
       progress.stop();
     });
-    const lines = logits.map((row) => {
-      const answer = answerOf(row, base.info.labelNames);
-      return JSON.stringify(options.logits ? { ...answer, logits: Array.from(row) } : answer);
-    });
-    writeFileAtomic(options.output, `${lines.join('\n')}\n`);
+    const lines = base.head
+      .predictions(outputs, examples, base.info)
+      .map((answer, index) => ({ ...answer, ...logitsOf(options.logits, outputs[index]) }));
+    writeFileAtomic(options.output, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     if (truncated > 0) warn([`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`]);
     print(
       { output: options.output, examples: examples.length, truncated, density },
@@ -61,9 +67,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     );
   });
 
-/** The likeliest label with its probability; for regression the value as the score. */
-function answerOf(row: Float32Array, labelNames: readonly string[]): { label: string; score: number } {
-  if (row.length === 1) return { label: labelNames[0] ?? 'LABEL_0', score: row[0] ?? Number.NaN };
-  const best = argmax(row);
-  return { label: labelNames[best] ?? `LABEL_${best}`, score: softmax(row)[best] ?? Number.NaN };
+/** The logits of an output, where they are wanted and the head keeps them. */
+function logitsOf(wanted: boolean | undefined, output: HeadOutput | undefined): { logits?: number[] } {
+  return wanted && output && output.logits.length > 0 ? { logits: Array.from(output.logits) } : {};
 }

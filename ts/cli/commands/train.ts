@@ -75,7 +75,7 @@ export const train = addRunOptions(
       trainExamples: run.trainExamples,
       validExamples: run.validExamples,
       evaluation: evaluation && {
-        [evaluation.metricName]: evaluation.metric,
+        ...evaluation.metrics,
         loss: evaluation.loss,
         density: evaluation.density,
         layerDensity: evaluation.layerDensity,

@@ -1,0 +1,80 @@
+import type { Example, RaggedBatch } from '../data/batching.js';
+import type { ResolvedLabels } from '../data/labels.js';
+import type { DataRecord } from '../data/record.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** What a head needs to know of its model. */
+export interface HeadInfo {
+  /** Sequences are cut to this many tokens. */
+  maxLength: number;
+  vocabSize: number;
+  numLabels: number;
+  /** Label names by index. */
+  labelNames: readonly string[];
+  /** First token of a decoder's input; undefined where there is no decoder. */
+  decoderStartTokenId?: number | undefined;
+  padTokenId?: number | undefined;
+}
+
+/** What turns a record into examples. */
+export interface ExampleContext {
+  /** Undefined where the model's directory has none: then only `inputIds` can be read. */
+  tokenizer?: Tokenizer | undefined;
+  info: HeadInfo;
+  /** `file:line` of the record, for messages. */
+  where: string;
+  /** Told once for each text that had to be cut. */
+  onTruncated(): void;
+}
+
+/** What evaluation keeps of one example. */
+export interface HeadOutput {
+  /** Mean task loss over the example's labels; NaN without labels. */
+  loss: number;
+  /** Labels that the loss is the mean of; 0 without labels. */
+  weight: number;
+  /** Logits of the example's rows, row after row; empty where the head does not keep them (vocabularies are large). */
+  logits: Float32Array;
+  /** Labels whose logit is the largest of its row. */
+  correct: number;
+}
+
+/**
+ * What a model is for: the part after `For` in transformers' class names. It turns records into examples and batches, and says what
+ * the loss, the metric and a written prediction are. One file a head, one line in `heads/index.ts`.
+ */
+export interface Head {
+  /** `SequenceClassification`, `CausalLM`, ... */
+  readonly name: string;
+  /** `task_type` in peft's files. */
+  readonly taskType: string | null;
+  /** Width of the head follows from the data's labels. */
+  readonly hasLabels: boolean;
+  /** Whether a record's labels are meant for this head, so that it is opened without being asked for. */
+  claims?(record: DataRecord): boolean;
+  /** Labels of a whole file: class numbers or values, and the classes' names. */
+  resolveLabels(
+    records: readonly DataRecord[],
+    fileName: string,
+    known?: Parameters<typeof import('../data/labels.js').resolveLabels>[2],
+  ): ResolvedLabels;
+  /** @throws DeftuneError naming file, line and field. */
+  toExamples(record: DataRecord, label: number | undefined, context: ExampleContext): Example[];
+  /** @param options.seed of what is drawn anew for each batch, e.g. masks */
+  collate(examples: readonly Example[], options: { info: HeadInfo; seed?: number | undefined }): RaggedBatch;
+  /** Mean loss [1, 1] of a labelled batch. */
+  loss(logits: Tensor, batch: RaggedBatch): Tensor;
+  /** Labels that the loss is the mean of: its weight when batches are averaged. */
+  lossWeight(batch: RaggedBatch): number;
+  /** One output an example. */
+  outputs(logits: Tensor, batch: RaggedBatch): HeadOutput[];
+  /** One object a record: what `predict` writes. */
+  predictions(outputs: readonly HeadOutput[], examples: readonly Example[], info: HeadInfo): Record<string, unknown>[];
+  /** Metrics reported without being asked for; the first is the main one. */
+  defaultMetrics(info: HeadInfo): readonly string[];
+  /** @throws DeftuneError where the head does not have the metric. */
+  score(metricName: string, outputs: readonly HeadOutput[], examples: readonly Example[], info: HeadInfo): number;
+  /** What a reader of the score must know, e.g. that the model answers a constant. */
+  warnings(outputs: readonly HeadOutput[], examples: readonly Example[], info: HeadInfo): string[];
+}

@@ -1,0 +1,82 @@
+import { collate } from '../data/batching.js';
+import { resolveLabels } from '../data/labels.js';
+import { getMetric } from '../metrics/index.js';
+import { isCollapsed } from '../metrics/is-collapsed.js';
+import { majorityShare } from '../metrics/majority-share.js';
+import { crossEntropy, meanSquaredError } from '../ops/task-losses.js';
+import { Tensor } from '../tensor/tensor.js';
+import { argmax, crossEntropyOf, softmax } from './softmax.js';
+import { encodeText } from './encode-text.js';
+import type { Head, HeadInfo, HeadOutput } from './head.js';
+
+const isRegression = ({ numLabels }: HeadInfo): boolean => numLabels === 1;
+
+/** Labels a whole sequence: a class, or with one label a value (regression). Logits [sequences, numLabels]. */
+export const sequenceClassification: Head = {
+  name: 'SequenceClassification',
+  taskType: 'SEQ_CLS',
+  hasLabels: true,
+  claims: ({ label }) => label !== undefined,
+  resolveLabels,
+
+  toExamples(record, label, context) {
+    return [{ ...encodeText(record, context), ...(label === undefined ? {} : { label }) }];
+  },
+
+  collate: (examples, { info }) => collate(examples, { regression: isRegression(info) }),
+
+  /** Mean cross-entropy, or mean squared error for one label, as in transformers. */
+  loss(logits, { labels }) {
+    const { backend } = logits;
+    const given = labels ?? [];
+    if (logits.cols === 1) {
+      return meanSquaredError(logits, Tensor.fromFloats(backend, Float32Array.from(given), [given.length, 1]));
+    }
+    return crossEntropy(logits, Tensor.fromInts(backend, Int32Array.from(given)));
+  },
+
+  lossWeight: ({ size }) => size,
+
+  outputs(logits, { size, labels }) {
+    const values = logits.toFloats();
+    return Array.from({ length: size }, (_, index): HeadOutput => {
+      const row = values.slice(index * logits.cols, (index + 1) * logits.cols);
+      const label = labels?.[index];
+      if (label === undefined) return { loss: Number.NaN, weight: 0, logits: row, correct: 0 };
+      const loss = row.length === 1 ? ((row[0] as number) - label) ** 2 : crossEntropyOf(row, label);
+      return { loss, weight: 1, logits: row, correct: row.length > 1 && argmax(row) === label ? 1 : 0 };
+    });
+  },
+
+  /** The likeliest label with its probability; for regression the value as the score. */
+  predictions: (outputs, _examples, info) =>
+    outputs.map(({ logits }) => {
+      if (isRegression(info)) return { label: info.labelNames[0] ?? 'LABEL_0', score: logits[0] ?? Number.NaN };
+      const best = argmax(logits);
+      return { label: info.labelNames[best] ?? `LABEL_${best}`, score: softmax(logits)[best] ?? Number.NaN };
+    }),
+
+  defaultMetrics: (info) => [isRegression(info) ? 'pearson' : 'accuracy'],
+
+  score(metricName, outputs, examples, info) {
+    const labels = examples.map(({ label }) => label ?? Number.NaN);
+    return getMetric(metricName)(answers(outputs, info), labels);
+  },
+
+  warnings(outputs, examples, info) {
+    if (isRegression(info) || examples.length < 2) return [];
+    const given = answers(outputs, info);
+    const majority = majorityShare(examples.map(({ label }) => label ?? Number.NaN));
+    if (isCollapsed(given)) {
+      return ['the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)'];
+    }
+    const accuracy = outputs.reduce((sum, { correct }) => sum + correct, 0) / outputs.length;
+    if (accuracy > majority) return [];
+    const shares = `${(accuracy * 100).toFixed(2)} % against ${(majority * 100).toFixed(2)} %`;
+    return [`the accuracy is no better than the majority class's share (${shares}); try a smaller alpha or more steps`];
+  },
+};
+
+function answers(outputs: readonly HeadOutput[], info: HeadInfo): number[] {
+  return outputs.map(({ logits }) => (isRegression(info) ? (logits[0] ?? Number.NaN) : argmax(logits)));
+}

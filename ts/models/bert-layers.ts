@@ -1,0 +1,248 @@
+import type { RaggedBatch } from '../data/batching.js';
+import { Embedding } from '../nn/embedding.js';
+import type { ForwardContext } from '../nn/forward-context.js';
+import { LayerNorm } from '../nn/layer-norm.js';
+import type { LinearLike } from '../nn/linear.js';
+import { Module } from '../nn/module.js';
+import { activationKind } from '../ops/activation-kind.js';
+import { attention } from '../ops/attention.js';
+import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { activation, add } from '../ops/elementwise.js';
+import { gatherRows } from '../ops/gather-rows.js';
+import { Tensor } from '../tensor/tensor.js';
+import type { ConfigReader } from './config-reader.js';
+import type { WeightReader } from './weights.js';
+
+// The encoder of BERT (Devlin et al. 2019), which RoBERTa shares. Property names are the checkpoint's own.
+
+/** Sizes and probabilities of a BERT-like encoder. */
+export interface BertConfig {
+  vocabSize: number;
+  hiddenSize: number;
+  layers: number;
+  heads: number;
+  dFf: number;
+  activation: string;
+  positions: number;
+  /** Position id of the first token. */
+  firstPosition: number;
+  types: number;
+  eps: number;
+  hiddenDropout: number;
+  attentionDropout: number;
+  classifierDropout: number;
+  initializerRange: number;
+}
+
+/** Token offsets of a batch, in the backend. */
+interface Layout {
+  cuSeqlens: Tensor;
+}
+
+class BertEmbeddings extends Module {
+  constructor(
+    readonly word_embeddings: Embedding,
+    readonly position_embeddings: Embedding,
+    readonly token_type_embeddings: Embedding,
+    readonly LayerNorm: LayerNorm,
+    private readonly p: number,
+    private readonly firstPosition: number,
+  ) {
+    super();
+  }
+
+  /** [tokens, d] */
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const { backend } = this.word_embeddings.weight;
+    const ids = (values: Int32Array): Tensor => Tensor.fromInts(backend, values);
+    const words = this.word_embeddings.forward(ids(batch.inputIds));
+    const positions = this.position_embeddings.forward(ids(batch.positionIds.map((id) => id + this.firstPosition)));
+    const types = this.token_type_embeddings.forward(ids(batch.tokenTypeIds));
+    const normed = this.LayerNorm.forward(add(add(words, types), positions));
+    const drop = context.dropout(this.p);
+    return drop ? dropout(normed, drop) : normed;
+  }
+}
+
+class BertSelfAttention extends Module {
+  constructor(
+    readonly query: LinearLike,
+    readonly key: LinearLike,
+    readonly value: LinearLike,
+    private readonly heads: number,
+    private readonly p: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, { cuSeqlens }: Layout, context: ForwardContext): Tensor {
+    const [q, k, v] = [this.query, this.key, this.value].map((projection) => projection.forward(x, context));
+    return attention(q as Tensor, k as Tensor, v as Tensor, cuSeqlens, cuSeqlens, {
+      heads: this.heads,
+      scale: 1 / Math.sqrt((q as Tensor).cols / this.heads),
+      dropout: context.dropout(this.p),
+    });
+  }
+}
+
+/** dense, dropout, residual, layer norm: the end of both halves of a layer. */
+class BertOutput extends Module {
+  constructor(
+    readonly dense: LinearLike,
+    readonly LayerNorm: LayerNorm,
+    private readonly p: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, residual: Tensor, context: ForwardContext): Tensor {
+    const projected = this.dense.forward(x, context);
+    const drop = context.dropout(this.p);
+    return this.LayerNorm.forward(drop ? dropoutAdd(projected, residual, drop) : add(projected, residual));
+  }
+}
+
+class BertAttention extends Module {
+  constructor(
+    readonly self: BertSelfAttention,
+    readonly output: BertOutput,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+    return this.output.forward(this.self.forward(x, layout, context), x, context);
+  }
+}
+
+class BertIntermediate extends Module {
+  constructor(readonly dense: LinearLike) {
+    super();
+  }
+}
+
+class BertLayer extends Module {
+  constructor(
+    private readonly name: string,
+    readonly attention: BertAttention,
+    readonly intermediate: BertIntermediate,
+    readonly output: BertOutput,
+    private readonly kind: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+    const attended = this.attention.forward(x, layout, context);
+    const observed = this.intermediate.dense.activated(attended, this.kind, context);
+    context.mlps.push({ name: this.name, side: 'encoder', ...observed });
+    return this.output.forward(observed.out, attended, context);
+  }
+}
+
+class BertEncoder extends Module {
+  constructor(readonly layer: readonly BertLayer[]) {
+    super();
+  }
+
+  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+    return this.layer.reduce((hiddenStates, layer) => layer.forward(hiddenStates, layout, context), x);
+  }
+}
+
+/** tanh of a projection of each sequence's first token. */
+export class BertPooler extends Module {
+  constructor(readonly dense: LinearLike) {
+    super();
+  }
+
+  /** [sequences, d] */
+  forward(hiddenStates: Tensor, cuSeqlens: Int32Array, context: ForwardContext): Tensor {
+    const first = gatherRows(hiddenStates, Tensor.fromInts(hiddenStates.backend, cuSeqlens.slice(0, -1)));
+    return activation(this.dense.forward(first, context), activationKind('tanh'));
+  }
+}
+
+/** Embeddings and encoder, with the pooler where it is used. */
+export class BertModel extends Module {
+  constructor(
+    readonly embeddings: BertEmbeddings,
+    readonly encoder: BertEncoder,
+    /** Where the head reads pooled sequences. */
+    readonly pooler?: BertPooler,
+  ) {
+    super();
+  }
+
+  /** lastHiddenState [tokens, d] */
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const layout = { cuSeqlens: Tensor.fromInts(this.embeddings.word_embeddings.weight.backend, batch.cuSeqlens) };
+    return this.encoder.forward(this.embeddings.forward(batch, context), layout, context);
+  }
+}
+
+/** Fields that BERT's and RoBERTa's config.json share. @param dropout overrides every probability */
+export function readBertConfig(
+  reader: ConfigReader,
+  { dropout, firstPosition, eps }: { dropout: number | undefined; firstPosition: number; eps: number },
+): BertConfig {
+  reader.only('position_embedding_type', 'absolute');
+  reader.only('is_decoder', false);
+  reader.only('add_cross_attention', false);
+  const probability = (field: string, fallback: number): number =>
+    dropout ?? reader.number(field, { min: 0, max: 0.999, fallback });
+  const hiddenDropout = probability('hidden_dropout_prob', 0.1);
+  const config = {
+    vocabSize: reader.integer('vocab_size'),
+    hiddenSize: reader.integer('hidden_size', { max: 65_535 }),
+    layers: reader.integer('num_hidden_layers', { max: 1000 }),
+    heads: reader.integer('num_attention_heads', { max: 1024 }),
+    dFf: reader.integer('intermediate_size', { max: 65_535 }),
+    activation: reader.string('hidden_act', 'gelu'),
+    positions: reader.integer('max_position_embeddings', { min: firstPosition + 1 }),
+    firstPosition,
+    types: reader.integer('type_vocab_size', { fallback: 2 }),
+    eps: reader.number('layer_norm_eps', { min: 0, max: 1, fallback: eps }),
+    hiddenDropout,
+    attentionDropout: probability('attention_probs_dropout_prob', 0.1),
+    classifierDropout: probability('classifier_dropout', hiddenDropout),
+    initializerRange: reader.number('initializer_range', { min: 0, max: 10, fallback: 0.02 }),
+  };
+  reader.divides('num_attention_heads', config.heads, 'hidden_size', config.hiddenSize);
+  return config;
+}
+
+/** Embeddings, encoder and (`pooled`) pooler from a checkpoint. @param prefix e.g. `bert` */
+export function buildBertModel(weights: WeightReader, prefix: string, c: BertConfig, pooled: boolean): BertModel {
+  const d = c.hiddenSize;
+  const kind = activationKind(c.activation);
+  const norm = (path: string): LayerNorm => weights.layerNorm(`${path}.LayerNorm`, d, c.eps);
+  const output = (path: string, inputs: number): BertOutput =>
+    new BertOutput(weights.linear(`${path}.dense`, d, inputs), norm(path), c.hiddenDropout);
+  const embeddings = new BertEmbeddings(
+    weights.embedding(`${prefix}.embeddings.word_embeddings`, c.vocabSize, d),
+    weights.embedding(`${prefix}.embeddings.position_embeddings`, c.positions, d),
+    weights.embedding(`${prefix}.embeddings.token_type_embeddings`, c.types, d),
+    norm(`${prefix}.embeddings`),
+    c.hiddenDropout,
+    c.firstPosition,
+  );
+  const layers = Array.from({ length: c.layers }, (_, index) => {
+    const path = `${prefix}.encoder.layer.${index}`;
+    const projection = (name: string): LinearLike => weights.linear(`${path}.attention.self.${name}`, d, d);
+    const [query, key, value] = [projection('query'), projection('key'), projection('value')];
+    return new BertLayer(
+      `encoder.layer.${index}`,
+      new BertAttention(
+        new BertSelfAttention(query, key, value, c.heads, c.attentionDropout),
+        output(`${path}.attention.output`, d),
+      ),
+      new BertIntermediate(weights.linear(`${path}.intermediate.dense`, c.dFf, d)),
+      output(`${path}.output`, c.dFf),
+      kind,
+    );
+  });
+  const encoder = new BertEncoder(layers);
+  if (!pooled) return new BertModel(embeddings, encoder);
+  return new BertModel(embeddings, encoder, new BertPooler(weights.linear(`${prefix}.pooler.dense`, d, d)));
+}

@@ -1,0 +1,36 @@
+import type { Backend } from '../backend/backend.js';
+import { DeftuneError } from '../error.js';
+import { showValue } from '../io/show-value.js';
+import { familyHead, modelFamily } from './index.js';
+import type { Model, ModelOptions } from './model.js';
+import type { TensorSource } from './weights.js';
+
+/** The head to open besides what the model itself takes. */
+export interface BuildOptions extends ModelOptions {
+  /** `SequenceClassification`, `CausalLM`, ...; default: what config.json's `architectures` says, else the family's first. */
+  head?: string | undefined;
+}
+
+/**
+ * Builds a model from a parsed config.json and its tensors.
+ *
+ * @throws DeftuneError naming the file, the field or the tensors that do not fit.
+ */
+export function buildModel(
+  backend: Backend,
+  config: unknown,
+  configName: string,
+  source: TensorSource,
+  options: BuildOptions,
+): Model {
+  const fields = configFields(config, configName);
+  const family = modelFamily(fields['model_type'], configName);
+  const head = familyHead(family, options.head, fields['architectures'], configName);
+  return family.build(backend, fields, source, head, options);
+}
+
+/** Checks that a config.json holds an object. */
+export function configFields(config: unknown, configName: string): Record<string, unknown> {
+  if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>;
+  throw new DeftuneError(`${configName}: the file holds ${showValue(config)}, expected an object`);
+}
