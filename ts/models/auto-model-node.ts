@@ -5,10 +5,10 @@ import { openCheckpoint } from '../io/checkpoint-node.js';
 import { readJson } from '../io/files-node.js';
 import { buildModel, configFields, type BuildOptions } from './build-model.js';
 import { familyHead, modelFamily } from './index.js';
-import type { Model, ModelOptions } from './model.js';
+import type { Model } from './model.js';
 
 /** Options of `fromPretrained`: those of the model, and where it lives. */
-export interface FromPretrainedOptions extends ModelOptions, Omit<BackendOptions, 'backend'> {
+export interface FromPretrainedOptions extends BuildOptions, Omit<BackendOptions, 'backend'> {
   /** A backend that is already open, or the name of the one to open. */
   backend?: Backend | BackendOptions['backend'];
 }
@@ -20,20 +20,19 @@ export interface AutoModelClass {
    *
    * @throws DeftuneError naming the file, the field or the tensors that do not fit.
    */
-  fromPretrained(directory: string, options?: FromPretrainedOptions & Pick<BuildOptions, 'head'>): Promise<Model>;
+  fromPretrained(directory: string, options?: FromPretrainedOptions): Promise<Model>;
 }
 
 function autoModel(head?: string): AutoModelClass {
   return {
     async fromPretrained(directory, options = {}) {
       const configPath = join(directory, 'config.json');
-      const config: unknown = readJson(configPath);
-      const fields = configFields(config, configPath);
+      const config = configFields(readJson(configPath), configPath);
       // Before the weights are read and a backend is opened: is there such a model?
       familyHead(
-        modelFamily(fields['model_type'], configPath),
+        modelFamily(config['model_type'], configPath),
         head ?? options.head,
-        fields['architectures'],
+        config['architectures'],
         configPath,
       );
       const checkpoint = openCheckpoint(directory);

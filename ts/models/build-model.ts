@@ -18,15 +18,14 @@ export interface BuildOptions extends ModelOptions {
  */
 export function buildModel(
   backend: Backend,
-  config: unknown,
+  config: Record<string, unknown>,
   configName: string,
   source: TensorSource,
   options: BuildOptions,
 ): Model {
-  const fields = configFields(config, configName);
-  const family = modelFamily(fields['model_type'], configName);
-  const head = familyHead(family, options.head, fields['architectures'], configName);
-  return family.build(backend, fields, source, head, options);
+  const family = modelFamily(config['model_type'], configName);
+  const head = familyHead(family, options.head, config['architectures'], configName);
+  return family.build(backend, config, source, head, options);
 }
 
 /** Checks that a config.json holds an object. */

@@ -1,7 +1,7 @@
 import type { Backend } from '../backend/backend.js';
 import { parseJson } from '../io/parse-json.js';
 import { parseSafetensors } from '../io/safetensors.js';
-import { buildModel, type BuildOptions } from './build-model.js';
+import { buildModel, configFields, type BuildOptions } from './build-model.js';
 import type { Model } from './model.js';
 
 /** A model's files, in memory. */
@@ -22,7 +22,7 @@ export function modelFromFiles(
   { configJson, safetensors }: ModelFiles,
   options: BuildOptions = {},
 ): Model {
-  const config = parseJson(configJson, 'config.json');
+  const config = configFields(parseJson(configJson, 'config.json'), 'config.json');
   const { tensors } = parseSafetensors(safetensors, 'model.safetensors');
   const source = {
     name: 'model.safetensors',
