@@ -45,6 +45,10 @@ export interface Example {
   label?: number | undefined;
   /** Labels by position: classes or token ids of inputIds' positions, or the target of a decoder; -100: none. */
   labelIds?: ArrayLike<number> | undefined;
+  /** An image [channels, height, width], resized and normalised. */
+  pixelValues?: Float32Array | undefined;
+  /** Reads pixelValues when they are needed. */
+  pixels?: (() => Promise<Float32Array>) | undefined;
 }
 
 /** Examples laid end to end, without padding. */
@@ -63,6 +67,8 @@ export interface RaggedBatch {
   outputRows?: Int32Array | undefined;
   /** [size + 1]: where each example's rows of logits begin, where a head has a row a token. */
   cuOutputs?: Int32Array | undefined;
+  /** Images [channels, height, width], one an example. */
+  pixelValues?: readonly Float32Array[] | undefined;
   /** A decoder's tokens, laid out like the encoder's. */
   decoder?: { inputIds: Int32Array; positionIds: Int32Array; cuSeqlens: Int32Array } | undefined;
   /** Number of examples. */

@@ -15,12 +15,16 @@ export interface HeadInfo {
   /** First token of a decoder's input; undefined where there is no decoder. */
   decoderStartTokenId?: number | undefined;
   padTokenId?: number | undefined;
+  /** Patches of an image and its class token; undefined where the model reads text. */
+  tokensPerImage?: number | undefined;
 }
 
 /** What turns a record into examples. */
 export interface ExampleContext {
   /** Undefined where the model's directory has none: then only `inputIds` can be read. */
   tokenizer?: Tokenizer | undefined;
+  /** Decodes an image and turns it into pixelValues; undefined where the model's directory says nothing of images. */
+  readImage?: ((image: NonNullable<DataRecord['image']>, where: string) => Promise<Float32Array>) | undefined;
   info: HeadInfo;
   /** `file:line` of the record, for messages. */
   where: string;
@@ -61,6 +65,8 @@ export interface Head {
   ): ResolvedLabels;
   /** @throws DeftuneError naming file, line and field. */
   toExamples(record: DataRecord, label: number | undefined, context: ExampleContext): Example[];
+  /** Loads what examples need before they are collated, e.g. images. */
+  ready?(examples: readonly Example[]): Promise<readonly Example[]>;
   /** @param options.seed of what is drawn anew for each batch, e.g. masks */
   collate(examples: readonly Example[], options: { info: HeadInfo; seed?: number | undefined }): RaggedBatch;
   /** Mean loss [1, 1] of a labelled batch. */

@@ -16,7 +16,7 @@ export const sequenceClassification: Head = {
   name: 'SequenceClassification',
   taskType: 'SEQ_CLS',
   hasLabels: true,
-  claims: ({ label }) => label !== undefined,
+  claims: ({ label, image }) => label !== undefined && image === undefined,
   resolveLabels,
 
   toExamples(record, label, context) {

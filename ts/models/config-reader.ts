@@ -28,6 +28,21 @@ export class ConfigReader {
     return this.fail(field, value, `a number from ${min} to ${max}`);
   }
 
+  /** One whole number for height and width, or [height, width]. */
+  pair(field: string, { max, fallback }: { max: number; fallback: number }): readonly [number, number] {
+    const value = this.config[field] ?? fallback;
+    const [first, second, ...rest]: unknown[] = Array.isArray(value) ? value : [value, value];
+    const fits = (side: unknown): side is number => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= max;
+    if (fits(first) && fits(second) && rest.length === 0) return [first, second];
+    return this.fail(field, value, `a whole number from 1 to ${max}, or two of them`);
+  }
+
+  boolean(field: string, fallback: boolean): boolean {
+    const value = this.config[field] ?? fallback;
+    if (typeof value === 'boolean') return value;
+    return this.fail(field, value, 'true or false');
+  }
+
   string(field: string, fallback?: string): string {
     const value = this.config[field] ?? fallback;
     if (typeof value === 'string') return value;

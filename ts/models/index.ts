@@ -2,8 +2,9 @@ import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { bert } from './bert.js';
 import type { FamilyHead, ModelFamily } from './model.js';
+import { vit } from './vit.js';
 
-const FAMILIES: readonly ModelFamily[] = [bert];
+const FAMILIES: readonly ModelFamily[] = [bert, vit];
 
 /**
  * The family that a config.json names.

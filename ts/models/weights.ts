@@ -6,6 +6,7 @@ import { Embedding } from '../nn/embedding.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
+import { matrixShape, Tensor } from '../tensor/tensor.js';
 
 /** Names and tensors of a checkpoint, wherever its files are. */
 export interface TensorSource {
@@ -25,6 +26,12 @@ export interface NameRules {
   ignored: readonly RegExp[];
   /** Other spellings of names: what to look for, and what the model calls it; applied before all else. */
   renames?: readonly (readonly [RegExp, string])[];
+}
+
+/** How a parameter is read. */
+interface ReadOptions {
+  fresh?: 'ones';
+  matrix?: readonly number[];
 }
 
 /**
@@ -61,7 +68,7 @@ export class WeightReader {
   }
 
   layerNorm(path: string, width: number, eps: number): LayerNorm {
-    const weight = this.parameter(`${path}.weight`, [width], 'ones');
+    const weight = this.parameter(`${path}.weight`, [width], { fresh: 'ones' });
     return new LayerNorm(weight, this.parameter(`${path}.bias`, [width]), eps);
   }
 
@@ -69,20 +76,24 @@ export class WeightReader {
     return new Embedding(this.parameter(`${path}.weight`, [count, width]));
   }
 
-  /** @param fresh what a new parameter holds: by default zeros for biases, else normal with the config's range, as in transformers */
-  parameter(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
-    const parameter = this.read(name, shape, fresh);
+  /**
+   * @param shape the stored one
+   * @param options.fresh what a new parameter holds: by default zeros for biases, else normal with the config's range, as in transformers
+   * @param options.matrix shape to compute with, where it is not the stored one
+   */
+  parameter(name: string, shape: readonly number[], { fresh, matrix = shape }: ReadOptions = {}): Parameter {
+    const parameter = this.read(name, shape, matrix, fresh);
     this.parameters.push(parameter);
     return parameter;
   }
 
-  private read(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
+  private read(name: string, shape: readonly number[], matrix: readonly number[], fresh?: 'ones'): Parameter {
     const storedName = this.stored.get(name);
     const stored = storedName === undefined ? undefined : this.source.get(storedName);
     if (!stored || storedName === undefined) {
       if (!this.rules.heads.some((head) => name.startsWith(head))) this.problems.push(`${name} is missing`);
       else this.created.push(name);
-      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape, fresh);
+      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape, matrix, fresh);
     }
     this.used.add(name);
     if (stored.shape.length !== shape.length || stored.shape.some((dim, axis) => dim !== shape[axis])) {
@@ -93,9 +104,9 @@ export class WeightReader {
       this.problems.push(`${storedName} is stored as ${stored.dtype}, expected F32, F16 or BF16`);
       return this.placeholder();
     }
-    const cols = shape.at(-1) ?? 1;
-    const rows = shape.slice(0, -1).reduce((product, dim) => product * dim, 1);
-    return new Parameter(this.backend, this.backend.uploadBytes(stored.data, stored.dtype, rows, cols), shape);
+    const [rows, cols] = matrixShape(matrix);
+    const handle = this.backend.uploadBytes(stored.data, stored.dtype, rows, cols);
+    return new Parameter(this.backend, handle, matrix, shape);
   }
 
   /** Stands for a parameter whose problem {@link WeightReader.finish} will report: of the shape asked for it could fill the memory. */
@@ -103,12 +114,13 @@ export class WeightReader {
     return Parameter.of(this.backend, new Float32Array(1), [1]);
   }
 
-  private initialized(name: string, shape: readonly number[], fresh?: 'ones'): Parameter {
+  private initialized(name: string, shape: readonly number[], matrix: readonly number[], fresh?: 'ones'): Parameter {
     const values = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
     if (fresh === 'ones') values.fill(1);
     else if (!name.endsWith('bias'))
       for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
-    return Parameter.of(this.backend, values, shape);
+    const tensor = Tensor.fromFloats(this.backend, values, matrix);
+    return new Parameter(this.backend, tensor.handle, matrix, shape);
   }
 
   /**

@@ -3,7 +3,13 @@ import { Tensor } from '../tensor/tensor.js';
 
 /** A tensor of a model: lives outside every scope, frozen unless `requiresGrad` is set. */
 export class Parameter extends Tensor {
-  constructor(backend: Backend, handle: number, shape: readonly number[]) {
+  /** @param storedShape its shape in a checkpoint, where it is computed with in another */
+  constructor(
+    backend: Backend,
+    handle: number,
+    shape: readonly number[],
+    readonly storedShape: readonly number[] = shape,
+  ) {
     super(backend, backend.keep(handle, 0), shape);
   }
 

@@ -52,7 +52,7 @@ export class PeftModel {
     return new Map(
       [...saved].map(([key, parameter]) => [
         key,
-        { dtype: 'F32', shape: [...parameter.shape], data: parameter.toFloats() },
+        { dtype: 'F32', shape: [...parameter.storedShape], data: parameter.toFloats() },
       ]),
     );
   }
@@ -67,8 +67,8 @@ export class PeftModel {
     for (const [key, parameter] of expected) {
       const found = tensors.get(key);
       if (!found) problems.push(`${key} is missing`);
-      else if (found.shape.join() !== parameter.shape.join()) {
-        problems.push(`${key} has shape [${found.shape.join(', ')}], expected [${parameter.shape.join(', ')}]`);
+      else if (found.shape.join() !== parameter.storedShape.join()) {
+        problems.push(`${key} has shape [${found.shape.join(', ')}], expected [${parameter.storedShape.join(', ')}]`);
       }
     }
     for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key} is unexpected`);

@@ -41,7 +41,7 @@ export async function predict(
   let tokens = 0;
   for (const [number, indices] of batchIndices(examples.length, batchSize).entries()) {
     const chosen = indices.map((index) => examples[index] as Example);
-    const batch = head.collate(chosen, { info, seed: number });
+    const batch = head.collate((await head.ready?.(chosen)) ?? chosen, { info, seed: number });
     noGrad(() =>
       scope(backend, () => {
         const context = new ForwardContext();

@@ -114,7 +114,9 @@ export class Trainer {
       for (const { step, microBatches, endsEpoch } of this.plan(totalSteps)) {
         const stepStarted = performance.now();
         const lr = args.learningRate * rate(step - 1, warmup, totalSteps);
-        const examples = microBatches.map((indices) => indices.map((index) => trainDataset[index] as Example));
+        const examples = await this.ready(
+          microBatches.map((indices) => indices.map((index) => trainDataset[index] as Example)),
+        );
         const { losses, gradNorm } = scope(backend, () => this.step(examples, step, optimizer, lr));
         const seconds = (performance.now() - stepStarted) / 1000;
         const entry: StepLog = { step, ...losses, lr, gradNorm, seconds };
@@ -157,7 +159,7 @@ export class Trainer {
 
   /** Forward, backward and update for one step, inside the step's scope. */
   private step(
-    microBatches: Example[][],
+    microBatches: readonly (readonly Example[])[],
     step: number,
     optimizer: AdamW,
     lr: number,
@@ -195,12 +197,18 @@ export class Trainer {
     return { losses: total, gradNorm };
   }
 
+  /** Loads what the examples of a step need, e.g. images. */
+  private async ready(microBatches: Example[][]): Promise<(readonly Example[])[]> {
+    const { head } = this.options.model.base;
+    return Promise.all(microBatches.map(async (examples) => (await head.ready?.(examples)) ?? examples));
+  }
+
   /** Number of a micro-batch in the run, from 0. */
   private microStep(step: number, index: number): number {
     return (step - 1) * this.args.gradientAccumulationSteps + index;
   }
 
-  private collate(examples: Example[], step: number, index: number): RaggedBatch {
+  private collate(examples: readonly Example[], step: number, index: number): RaggedBatch {
     const { head, info } = this.options.model.base;
     return head.collate(examples, { info, seed: (this.args.seed + this.microStep(step, index)) >>> 0 });
   }

@@ -1,0 +1,324 @@
+import type { Backend } from '../backend/backend.js';
+import type { RaggedBatch } from '../data/batching.js';
+import { DeftuneError } from '../error.js';
+import { imageClassification } from '../heads/image-classification.js';
+import type { ForwardContext } from '../nn/forward-context.js';
+import type { LayerNorm } from '../nn/layer-norm.js';
+import type { LinearLike } from '../nn/linear.js';
+import { Module } from '../nn/module.js';
+import { Parameter } from '../nn/parameter.js';
+import { activationKind } from '../ops/activation-kind.js';
+import { attention } from '../ops/attention.js';
+import { prependRows } from '../ops/concat-sequences.js';
+import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { add } from '../ops/elementwise.js';
+import { gatherRows } from '../ops/gather-rows.js';
+import { linear } from '../ops/linear.js';
+import { Tensor } from '../tensor/tensor.js';
+import { ConfigReader } from './config-reader.js';
+import { labelSettings } from './label-settings.js';
+import { Model, type ModelFamily, type ModelInfo } from './model.js';
+import { WeightReader, type NameRules } from './weights.js';
+
+// ViT (Dosovitskiy et al. 2021). Property names are those of transformers 5; checkpoints of version 4 are renamed on the way in.
+
+interface ViTConfig {
+  hiddenSize: number;
+  layers: number;
+  heads: number;
+  dFf: number;
+  activation: string;
+  imageSize: readonly [height: number, width: number];
+  patchSize: readonly [height: number, width: number];
+  channels: number;
+  eps: number;
+  hiddenDropout: number;
+  attentionDropout: number;
+  qkvBias: boolean;
+  initializerRange: number;
+}
+
+/** The convolution that cuts an image into patches: a linear layer on their pixels. Stored [d, channels, height, width]. */
+class ViTPatchEmbeddings extends Module {
+  constructor(readonly projection: PatchProjection) {
+    super();
+  }
+}
+
+class PatchProjection extends Module {
+  constructor(
+    readonly weight: Parameter,
+    readonly bias: Parameter,
+  ) {
+    super();
+  }
+}
+
+class ViTEmbeddings extends Module {
+  constructor(
+    readonly cls_token: Parameter,
+    readonly position_embeddings: Parameter,
+    readonly patch_embeddings: ViTPatchEmbeddings,
+    private readonly config: ViTConfig,
+  ) {
+    super();
+  }
+
+  /** [images · (1 + patches), d] */
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const { weight, bias } = this.patch_embeddings.projection;
+    const { backend } = weight;
+    const pixels = patchesOf(batch.pixelValues ?? [], this.config);
+    const embedded = linear(
+      Tensor.fromFloats(backend, pixels, [pixels.length / weight.cols, weight.cols]),
+      weight,
+      bias,
+    );
+    const perImage = embedded.rows / batch.size;
+    const cuPatches = Int32Array.from({ length: batch.size + 1 }, (_, index) => index * perImage);
+    const withClass = prependRows(this.cls_token, embedded, Tensor.fromInts(backend, cuPatches));
+    const positions = gatherRows(this.position_embeddings, Tensor.fromInts(backend, batch.positionIds));
+    const drop = context.dropout(this.config.hiddenDropout);
+    const sum = add(withClass, positions);
+    return drop ? dropout(sum, drop) : sum;
+  }
+}
+
+class ViTAttention extends Module {
+  constructor(
+    readonly q_proj: LinearLike,
+    readonly k_proj: LinearLike,
+    readonly v_proj: LinearLike,
+    readonly o_proj: LinearLike,
+    private readonly heads: number,
+    private readonly p: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
+    const [q, k, v] = [this.q_proj, this.k_proj, this.v_proj].map((projection) => projection.forward(x, context));
+    const attended = attention(q as Tensor, k as Tensor, v as Tensor, cuSeqlens, cuSeqlens, {
+      heads: this.heads,
+      scale: 1 / Math.sqrt((q as Tensor).cols / this.heads),
+      dropout: context.dropout(this.p),
+    });
+    return this.o_proj.forward(attended, context);
+  }
+}
+
+class ViTMLP extends Module {
+  constructor(
+    private readonly name: string,
+    readonly fc1: LinearLike,
+    readonly fc2: LinearLike,
+    private readonly kind: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const observed = this.fc1.activated(x, this.kind, context);
+    context.mlps.push({ name: this.name, side: 'encoder', ...observed });
+    return this.fc2.forward(observed.out, context);
+  }
+}
+
+/** Norms before attention and MLP, residuals around both. */
+class ViTLayer extends Module {
+  constructor(
+    readonly attention: ViTAttention,
+    readonly layernorm_before: LayerNorm,
+    readonly layernorm_after: LayerNorm,
+    readonly mlp: ViTMLP,
+    private readonly p: number,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
+    const attended = this.attention.forward(this.layernorm_before.forward(x), cuSeqlens, context);
+    const middle = this.residual(attended, x, context);
+    return this.residual(this.mlp.forward(this.layernorm_after.forward(middle), context), middle, context);
+  }
+
+  private residual(x: Tensor, residual: Tensor, context: ForwardContext): Tensor {
+    const drop = context.dropout(this.p);
+    return drop ? dropoutAdd(x, residual, drop) : add(x, residual);
+  }
+}
+
+class ViTModel extends Module {
+  constructor(
+    readonly embeddings: ViTEmbeddings,
+    readonly layers: readonly ViTLayer[],
+    readonly layernorm: LayerNorm,
+  ) {
+    super();
+  }
+
+  /** The class tokens' last hidden states [images, d]: the norm is by token, so that only theirs is computed. */
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const { backend } = this.embeddings.cls_token;
+    const cuSeqlens = Tensor.fromInts(backend, batch.cuSeqlens);
+    const embedded = this.embeddings.forward(batch, context);
+    const hiddenStates = this.layers.reduce((x, layer) => layer.forward(x, cuSeqlens, context), embedded);
+    return this.layernorm.forward(gatherRows(hiddenStates, Tensor.fromInts(backend, batch.cuSeqlens.slice(0, -1))));
+  }
+}
+
+/** ViT with a linear head on the class token. */
+class ViTForImageClassification extends Model {
+  readonly head = imageClassification;
+
+  constructor(
+    readonly backend: Backend,
+    readonly info: ModelInfo,
+    readonly vit: ViTModel,
+    readonly classifier: LinearLike,
+  ) {
+    super();
+  }
+
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    return this.classifier.forward(this.vit.forward(batch, context), context);
+  }
+}
+
+/** Pixels by patch: [images · patches, channels · height · width], patches row by row, as the convolution's weight is laid out. */
+function patchesOf(images: readonly Float32Array[], { imageSize, patchSize, channels }: ViTConfig): Float32Array {
+  const [height, width] = imageSize;
+  const [ph, pw] = patchSize;
+  const out = new Float32Array(images.length * channels * height * width);
+  let at = 0;
+  images.forEach((image, index) => {
+    if (image.length !== channels * height * width) {
+      throw new DeftuneError(
+        `image ${index} of the batch has ${image.length} values, expected ${channels * height * width}: [${channels}, ${height}, ${width}] as in config.json`,
+      );
+    }
+    for (let top = 0; top < height; top += ph) {
+      for (let left = 0; left < width; left += pw) {
+        for (let row = 0; row < channels * ph; row++) {
+          const start = (Math.floor(row / ph) * height + top + (row % ph)) * width + left;
+          out.set(image.subarray(start, start + pw), at);
+          at += pw;
+        }
+      }
+    }
+  });
+  return out;
+}
+
+const RULES: NameRules = {
+  prefix: 'vit.',
+  heads: ['classifier.'],
+  ignored: [/^vit\.pooler\./, /^vit\.embeddings\.mask_token$/, /^decoder\./],
+  renames: [
+    [/encoder\.layer\.(\d+)\./, 'layers.$1.'],
+    [/attention\.attention\.(query|key|value)\./, 'attention.$1.'],
+    [/attention\.query\./, 'attention.q_proj.'],
+    [/attention\.key\./, 'attention.k_proj.'],
+    [/attention\.value\./, 'attention.v_proj.'],
+    [/attention\.output\.dense\./, 'attention.o_proj.'],
+    [/intermediate\.dense\./, 'mlp.fc1.'],
+    [/(layers\.\d+)\.output\.dense\./, '$1.mlp.fc2.'],
+  ],
+};
+
+function readConfig(reader: ConfigReader, dropoutOverride: number | undefined): ViTConfig {
+  const probability = (field: string): number =>
+    dropoutOverride ?? reader.number(field, { min: 0, max: 0.999, fallback: 0 });
+  const config: ViTConfig = {
+    hiddenSize: reader.integer('hidden_size', { max: 65_535, fallback: 768 }),
+    layers: reader.integer('num_hidden_layers', { max: 1000, fallback: 12 }),
+    heads: reader.integer('num_attention_heads', { max: 1024, fallback: 12 }),
+    dFf: reader.integer('intermediate_size', { max: 65_535, fallback: 3072 }),
+    activation: reader.string('hidden_act', 'gelu'),
+    imageSize: reader.pair('image_size', { max: 4096, fallback: 224 }),
+    patchSize: reader.pair('patch_size', { max: 4096, fallback: 16 }),
+    channels: reader.integer('num_channels', { max: 64, fallback: 3 }),
+    eps: reader.number('layer_norm_eps', { min: 0, max: 1, fallback: 1e-12 }),
+    hiddenDropout: probability('hidden_dropout_prob'),
+    attentionDropout: probability('attention_probs_dropout_prob'),
+    qkvBias: reader.boolean('qkv_bias', true),
+    initializerRange: reader.number('initializer_range', { min: 0, max: 10, fallback: 0.02 }),
+  };
+  reader.divides('num_attention_heads', config.heads, 'hidden_size', config.hiddenSize);
+  config.imageSize.forEach((size, axis) => {
+    reader.divides('patch_size', config.patchSize[axis] as number, 'image_size', size);
+  });
+  return config;
+}
+
+/** ViT's entry in the registry of models. */
+export const vit: ModelFamily = {
+  modelType: 'vit',
+  heads: [{ head: imageClassification, architectures: ['ViTForImageClassification'] }],
+  build(backend, config, source, { head, architectures }, options) {
+    const reader = new ConfigReader(config, `${source.name}/config.json`);
+    const c = readConfig(reader, options.dropout);
+    const patches = (c.imageSize[0] / c.patchSize[0]) * (c.imageSize[1] / c.patchSize[1]);
+    const info: ModelInfo = {
+      modelType: 'vit',
+      architecture: architectures[0],
+      maxLength: patches + 1,
+      vocabSize: 0,
+      tokensPerImage: patches + 1,
+      ...labelSettings(head, reader, source.get('classifier.weight')?.shape[0], options),
+      activation: c.activation,
+      headModules: ['classifier'],
+      loraTargets: ['q_proj', 'v_proj'],
+      initializerRange: c.initializerRange,
+      config,
+    };
+    const weights = new WeightReader(backend, source, RULES, c.initializerRange, options.seed ?? 0);
+    return weights.finish(() => {
+      const d = c.hiddenSize;
+      const kind = activationKind(c.activation);
+      const layer = (index: number): ViTLayer => {
+        const path = `vit.layers.${index}`;
+        const projection = (name: string): LinearLike =>
+          weights.linear(`${path}.attention.${name}`, d, d, { bias: c.qkvBias });
+        return new ViTLayer(
+          new ViTAttention(
+            projection('q_proj'),
+            projection('k_proj'),
+            projection('v_proj'),
+            weights.linear(`${path}.attention.o_proj`, d, d),
+            c.heads,
+            c.attentionDropout,
+          ),
+          weights.layerNorm(`${path}.layernorm_before`, d, c.eps),
+          weights.layerNorm(`${path}.layernorm_after`, d, c.eps),
+          new ViTMLP(
+            `layers.${index}`,
+            weights.linear(`${path}.mlp.fc1`, c.dFf, d),
+            weights.linear(`${path}.mlp.fc2`, d, c.dFf),
+            kind,
+          ),
+          c.hiddenDropout,
+        );
+      };
+      const projection = new PatchProjection(
+        weights.parameter('vit.embeddings.patch_embeddings.projection.weight', [d, c.channels, ...c.patchSize], {
+          matrix: [d, c.channels * c.patchSize[0] * c.patchSize[1]],
+        }),
+        weights.parameter('vit.embeddings.patch_embeddings.projection.bias', [d]),
+      );
+      const embeddings = new ViTEmbeddings(
+        weights.parameter('vit.embeddings.cls_token', [1, 1, d]),
+        weights.parameter('vit.embeddings.position_embeddings', [1, patches + 1, d]),
+        new ViTPatchEmbeddings(projection),
+        c,
+      );
+      const body = new ViTModel(
+        embeddings,
+        Array.from({ length: c.layers }, (_, index) => layer(index)),
+        weights.layerNorm('vit.layernorm', d, c.eps),
+      );
+      const classifier = weights.linear('classifier', info.numLabels, d);
+      return new ViTForImageClassification(backend, info, body, classifier);
+    }, options.onNotice);
+  },
+};
