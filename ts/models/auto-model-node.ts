@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Backend, BackendOptions } from '../backend/backend.js';
 import { createBackend } from '../backend/create-backend-node.js';
 import { openCheckpoint } from '../io/checkpoint-node.js';
-import { readJson } from '../io/files-node.js';
+import { fileExists, readJson } from '../io/files-node.js';
 import { buildModel, configFields, type BuildOptions } from './build-model.js';
 import { familyHead, modelFamily } from './index.js';
 import type { Model } from './model.js';
@@ -35,11 +35,19 @@ function autoModel(head?: string): AutoModelClass {
         config['architectures'],
         configPath,
       );
+      const generationPath = join(directory, 'generation_config.json');
+      const generationConfig = fileExists(generationPath)
+        ? configFields(readJson(generationPath), generationPath)
+        : undefined;
       const checkpoint = openCheckpoint(directory);
       const { backend, ...rest } = options;
       const opened = typeof backend === 'object' ? backend : await createBackend({ ...rest, backend });
       const source = { name: directory, ...checkpoint };
-      return buildModel(opened, config, configPath, source, { ...options, head: head ?? options.head });
+      return buildModel(opened, config, configPath, source, {
+        generationConfig,
+        ...options,
+        head: head ?? options.head,
+      });
     },
   };
 }

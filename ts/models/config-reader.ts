@@ -43,6 +43,20 @@ export class ConfigReader {
     return this.fail(field, value, 'true or false');
   }
 
+  /** A token id; undefined where the field is absent. */
+  tokenId(field: string): number | undefined {
+    const value = this.config[field] ?? undefined;
+    if (value === undefined || isTokenId(value)) return value;
+    return this.fail(field, value, 'a token id');
+  }
+
+  /** A token id or a list of them. */
+  tokenIds(field: string): number[] {
+    const value = this.config[field] ?? [];
+    const ids: unknown[] = Array.isArray(value) ? value : [value];
+    return ids.every(isTokenId) ? ids : this.fail(field, value, 'a token id or a list of them');
+  }
+
   string(field: string, fallback?: string): string {
     const value = this.config[field] ?? fallback;
     if (typeof value === 'string') return value;
@@ -72,4 +86,9 @@ export class ConfigReader {
   private fail(field: string, value: unknown, expected: string): never {
     throw new DeftuneError(`${this.name}: ${field} is ${showValue(value)}, expected ${expected}`);
   }
+}
+
+/** Whether it is a whole number, as token ids are; one outside the vocabulary is never met. */
+function isTokenId(value: unknown): value is number {
+  return Number.isInteger(value);
 }

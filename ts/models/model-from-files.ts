@@ -8,6 +8,8 @@ import type { Model } from './model.js';
 export interface ModelFiles {
   /** Text of config.json. */
   configJson: string;
+  /** Text of generation_config.json, where there is one. */
+  generationConfigJson?: string | undefined;
   /** Bytes of model.safetensors. */
   safetensors: Uint8Array;
 }
@@ -19,15 +21,20 @@ export interface ModelFiles {
  */
 export function modelFromFiles(
   backend: Backend,
-  { configJson, safetensors }: ModelFiles,
+  { configJson, generationConfigJson, safetensors }: ModelFiles,
   options: BuildOptions = {},
 ): Model {
   const config = configFields(parseJson(configJson, 'config.json'), 'config.json');
+  const generationName = 'generation_config.json';
+  const generationConfig =
+    generationConfigJson === undefined
+      ? undefined
+      : configFields(parseJson(generationConfigJson, generationName), generationName);
   const { tensors } = parseSafetensors(safetensors, 'model.safetensors');
   const source = {
     name: 'model.safetensors',
     names: () => [...tensors.keys()],
     get: (key: string) => tensors.get(key),
   };
-  return buildModel(backend, config, 'config.json', source, options);
+  return buildModel(backend, config, 'config.json', source, { generationConfig, ...options });
 }

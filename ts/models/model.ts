@@ -4,6 +4,7 @@ import type { Head, HeadInfo } from '../heads/head.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { Module } from '../nn/module.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Decoding } from './decoding.js';
 import type { TensorSource } from './weights.js';
 
 /** What a model says about itself beyond its parameters. */
@@ -16,6 +17,8 @@ export interface ModelInfo extends HeadInfo {
   headModules: readonly string[];
   /** peft's default `target_modules` for LoRA. */
   loraTargets: readonly string[];
+  /** Tokens that end a text, as generation_config.json or else config.json says; none: texts end at the limit alone. */
+  eosTokenIds?: readonly number[];
   /** Initial range of new weights. */
   initializerRange: number;
   /** The directory's config.json, to be written with a full checkpoint. */
@@ -35,6 +38,14 @@ export abstract class Model extends Module {
   taskLoss(batch: RaggedBatch, context: ForwardContext): Tensor {
     return this.head.loss(this.forward(batch, context), batch);
   }
+
+  /**
+   * Begins to write after prompts; undefined where the head writes no text.
+   *
+   * @param prompts token ids, at least one each; of the encoder where there is one
+   * @throws DeftuneError where the config does not say what a decoder needs, e.g. its first token.
+   */
+  startDecoding?(prompts: readonly ArrayLike<number>[]): Decoding;
 }
 
 /** Options for opening a model. */
@@ -45,6 +56,8 @@ export interface ModelOptions {
   labelNames?: readonly string[] | undefined;
   /** Overrides every dropout probability of the config. */
   dropout?: number | undefined;
+  /** Content of generation_config.json, where there is one. */
+  generationConfig?: Readonly<Record<string, unknown>> | undefined;
   /** Seed of the new head's weights; default 0. */
   seed?: number | undefined;
   /** Told what is worth knowing, e.g. that a new head was made. */
