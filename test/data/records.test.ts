@@ -6,6 +6,7 @@ import test from 'ava';
 import { readRecords } from '../../ts/data/records-node.js';
 import { findTaskFiles } from '../../ts/data/task-files-node.js';
 import { getTask } from '../../ts/data/tasks/index.js';
+import { recordOptions } from '../../ts/data/tasks/record-options.js';
 import { DeftuneError } from '../../ts/error.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'deftune-records-'));
@@ -55,8 +56,87 @@ test('TSV as in GLUE: quotes are text', async (t) => {
   ]);
 });
 
+test('images, word labels, targets and questions', async (t) => {
+  const path = file(
+    'jsonl',
+    [
+      '{"image":"cats/1.png","label":"cat","id":7}',
+      '{"image":"/abs/1.png"}',
+      '{"words":["New","York"],"labels":["B-LOC","I-LOC"]}',
+      '{"inputIds":[5,6],"labels":[1,-100]}',
+      '{"input_ids":[5],"label_ids":[-100,9],"target":""}',
+      '{"question":"q","context":"the c","answers":{"text":["c"],"answer_start":[4]}}',
+      '{"question":"q","context":"c","answers":["a","b"]}',
+      '{"question":"q","context":"c","answers":[{"text":"c","answer_start":0},{"text":"x"}]}',
+      '{"question":"q","context":"c","answers":"c"}',
+    ].join('\n'),
+  );
+  const records = await readRecords(path);
+  t.deepEqual(
+    records.map((record) => ({ ...record, line: 0 })),
+    [
+      { image: join(dir, 'cats/1.png'), label: 'cat', id: '7', line: 0 },
+      { image: '/abs/1.png', line: 0 },
+      { words: ['New', 'York'], labels: ['B-LOC', 'I-LOC'], line: 0 },
+      { inputIds: [5, 6], labels: [1, -100], line: 0 },
+      { inputIds: [5], labelIds: [-100, 9], target: '', line: 0 },
+      { question: 'q', context: 'the c', answers: [{ text: 'c', start: 4 }], line: 0 },
+      { question: 'q', context: 'c', answers: [{ text: 'a' }, { text: 'b' }], line: 0 },
+      { question: 'q', context: 'c', answers: [{ text: 'c', start: 0 }, { text: 'x' }], line: 0 },
+      { question: 'q', context: 'c', answers: [{ text: 'c' }], line: 0 },
+    ],
+  );
+});
+
+test('the same in tables', async (t) => {
+  const table = 'image,label,idx\na.png,cat,0\nb.png,,\n';
+  t.deepEqual(await readRecords(file('csv', table)), [
+    { image: join(dir, 'a.png'), label: 'cat', idx: 0, line: 2 },
+    { image: join(dir, 'b.png'), line: 3 },
+  ]);
+  t.deepEqual(await readRecords(file('tsv', 'tokens\tlabels\tlabelIds\nNew York\t3 4\t1 -100\n')), [
+    { words: ['New', 'York'], labels: [3, 4], labelIds: [1, -100], line: 2 },
+  ]);
+  t.deepEqual(
+    await readRecords(file('tsv', 'question\tcontext\tanswers\tanswer_start\nq\tx ans\tans\t2\nq\tc\t\t\n')),
+    [
+      { question: 'q', context: 'x ans', answers: [{ text: 'ans', start: 2 }], line: 2 },
+      { question: 'q', context: 'c', line: 3 },
+    ],
+  );
+});
+
+test('JSON: SQuAD, or a list', async (t) => {
+  const squad = {
+    version: '1.1',
+    data: [
+      {
+        title: 't',
+        paragraphs: [
+          {
+            context: '😀 the answer',
+            qas: [
+              { id: 'a', question: 'q?', answers: [{ text: 'answer', answer_start: 6 }] },
+              { id: 'b', question: 'r?', answers: [] },
+            ],
+          },
+        ],
+      },
+    ],
+  };
+  const context = '😀 the answer';
+  t.deepEqual(await readRecords(file('json', JSON.stringify(squad))), [
+    { id: 'a', question: 'q?', context, answers: [{ text: 'answer', start: 7 }], line: 1 },
+    { id: 'b', question: 'r?', context, line: 2 },
+  ]);
+  t.deepEqual(await readRecords(file('json', '[{"text":"a"},{"text":"b","label":1}]')), [
+    { text: 'a', line: 1 },
+    { text: 'b', label: 1, line: 2 },
+  ]);
+});
+
 const wrong: [what: string, ending: string, content: string, expected: RegExp][] = [
-  ['an unknown ending', 'txt', 'x', /ending is "txt", expected .jsonl, .csv or .tsv/],
+  ['an unknown ending', 'txt', 'x', /ending is "txt", expected .jsonl, .csv, .tsv, .parquet/],
   ['an empty jsonl', 'jsonl', '', /no records/],
   ['an empty csv', 'csv', '', /no records/],
   ['an empty tsv', 'tsv', '', /no records/],
@@ -83,6 +163,94 @@ const wrong: [what: string, ending: string, content: string, expected: RegExp][]
   ['an unclosed quote', 'csv', 'text,label\n"a,1\n', /:\d+: invalid CSV/],
   ['no text column', 'csv', 'phrase,label\na,1\n', /:1: columns are "phrase", "label", expected a header/],
   ['no header', 'tsv', 'nice film\t1\n', /:1: columns are "nice film", "1"/],
+  ['no image path', 'jsonl', '{"image":""}', /:1: image is "", expected the path of an image file/],
+  ['an image that is a number', 'jsonl', '{"image":3}', /:1: image is 3, expected the path/],
+  ['an image without path or bytes', 'jsonl', '{"image":{"path":null}}', /:1: image is \{"path":null\}/],
+  ['words that are no list', 'jsonl', '{"words":{}}', /:1: words is \{\}, expected a list of words/],
+  ['a word that is a number', 'jsonl', '{"words":["a",2]}', /:1: words\[1\] is 2, expected a text/],
+  [
+    'labels of another length',
+    'jsonl',
+    '{"words":["a"],"labels":[1,2]}',
+    /:1: labels has 2 elements, expected 1, one a word/,
+  ],
+  [
+    'token labels of another length',
+    'jsonl',
+    '{"inputIds":[4,5],"labels":[1]}',
+    /labels has 1 elements, expected 2, one a token id/,
+  ],
+  [
+    'labels of two kinds',
+    'jsonl',
+    '{"words":["a","b"],"labels":[1,"x"]}',
+    /:1: labels\[1\] is "x", expected a number as in labels\[0\]/,
+  ],
+  ['a fractional word label', 'jsonl', '{"words":["a"],"labels":[1.5]}', /:1: labels\[0\] is 1.5/],
+  [
+    'a label id below 0',
+    'jsonl',
+    '{"inputIds":[1],"labelIds":[-1]}',
+    /:1: labelIds\[0\] is -1, expected a whole number of at least 0, or -100/,
+  ],
+  ['label ids that are text', 'csv', 'inputIds,labelIds\n1,x\n', /:2: labelIds\[0\] is "x"/],
+  ['a target that is a list', 'jsonl', '{"text":"a","target":[]}', /:1: target is \[\], expected a text/],
+  [
+    'a question without context',
+    'jsonl',
+    '{"question":"q"}',
+    /:1: fields are "question", expected .*question and context/,
+  ],
+  ['answers that are a number', 'jsonl', '{"question":"q","context":"c","answers":5}', /:1: answers is 5/],
+  [
+    'answers without text',
+    'jsonl',
+    '{"question":"q","context":"c","answers":[{"answer_start":1}]}',
+    /:1: answers\[0\] is undefined, expected a text/,
+  ],
+  [
+    'an answer that is elsewhere',
+    'jsonl',
+    '{"question":"q","context":"a cat","answers":[{"text":"cat","answer_start":1}]}',
+    /:1: answers\[0\] is "cat", but at its answer_start 1 the context has " ca"/,
+  ],
+  [
+    'an answer beyond the context',
+    'jsonl',
+    '{"question":"q","context":"a","answers":[{"text":"a","answer_start":99}]}',
+    /answer_start 99 the context has ""/,
+  ],
+  [
+    'an answer that starts at a text',
+    'jsonl',
+    '{"question":"q","context":"a","answers":[{"text":"a","answer_start":"x"}]}',
+    /answer_start of answers\[0\] is "x"/,
+  ],
+  [
+    'starts of another number',
+    'jsonl',
+    '{"question":"q","context":"a","answers":{"text":["a"],"answer_start":[]}}',
+    /answers.answer_start is \[\], expected 1 numbers/,
+  ],
+  ['an id that is a list', 'jsonl', '{"text":"a","id":[]}', /:1: id is \[\], expected a name or a number/],
+  ['an idx with a fraction', 'jsonl', '{"text":"a","idx":1.5}', /:1: idx is 1.5/],
+  ['a JSON text', 'json', '"a"', /: the file is "a", expected a list, or an object/],
+  ['SQuAD without data', 'json', '{}', /json: data is undefined, expected a list, as in SQuAD/],
+  ['SQuAD without paragraphs', 'json', '{"data":[{}]}', /: data\[0\].paragraphs is undefined/],
+  [
+    'SQuAD with a question that is null',
+    'json',
+    '{"data":[{"paragraphs":[{"context":"c","qas":[null]}]}]}',
+    /: data\[0\].paragraphs\[0\].qas\[0\] is null, expected an object/,
+  ],
+  [
+    'SQuAD without context',
+    'json',
+    '{"data":[{"paragraphs":[{"qas":[{"question":"q","id":"i"}]}]}]}',
+    /:1: fields are "question", "id", "context", expected/,
+  ],
+  ['a list with a number', 'json', '[{"text":"a"},5]', /:2: the record is 5, expected an object/],
+  ['a bad record in a list', 'json', '[{"text":"a"},{"text":5}]', /:2: text is 5/],
   ['a repeated column', 'csv', 'text,text\na,b\n', /:1: column "text" appears twice/],
 ];
 
@@ -104,4 +272,14 @@ maybe('reads SST-2 whole', async (t) => {
   t.is(valid.length, 872);
   t.deepEqual(valid[0], { text: "it 's a charming and often affecting journey . ", label: 1, line: 2 });
   t.is((await readRecords(files.train[0] ?? '')).length, 67_349);
+});
+
+const xquad = join(shared, 'data', 'xquad', 'xquad.en.json');
+(existsSync(xquad) ? test : test.skip)('reads XQuAD whole, each answer where it says', async (t) => {
+  const records = await readRecords(xquad, recordOptions(getTask('squad')));
+  t.is(records.length, 1190);
+  for (const { context = '', answers = [] } of records) {
+    t.true(answers.length > 0);
+    for (const { text, start } of answers) t.true(context.startsWith(text, start));
+  }
 });

@@ -1,8 +1,10 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { DeftuneError } from '../error.js';
-import { readText } from '../io/files-node.js';
+import { readBytes, readText } from '../io/files-node.js';
 import { showValue } from '../io/show-value.js';
 import { jsonLinesRecords } from './json-lines-records.js';
+import { jsonRecords } from './json-records.js';
+import { parquetRecords } from './parquet-records.js';
 import type { DataRecord } from './record.js';
 import type { RecordOptions } from './record-options.js';
 import { tableRecords } from './table-records.js';
@@ -15,14 +17,17 @@ const READERS: Readonly<Record<string, Reader>> = {
   jsonl: (path, options) => jsonLinesRecords(readText(path), path, options),
   csv: (path, options) => tableRecords(csvRows(readText(path), path), path, options),
   tsv: (path, options) => tableRecords(tsvRows(readText(path)), path, options),
+  parquet: (path, options) => parquetRecords(readBytes(path), path, options),
+  json: (path, options) => jsonRecords(readText(path), path, options),
 };
 
 /** Endings of files that `readRecords` reads, without their dot. */
 export const RECORD_ENDINGS: readonly string[] = Object.keys(READERS);
 
 /**
- * Reads a data file: `.jsonl` (one object a line), `.csv` (RFC 4180) or `.tsv` (as in GLUE: no quoting), the latter two with a
- * header. Columns are those of COLUMNS, or a task's; others are ignored. A file with one bad record is refused as a whole.
+ * Reads a data file: `.jsonl` (one object a line), `.csv` (RFC 4180) or `.tsv` (as in GLUE: no quoting), both with a header,
+ * `.parquet`, or `.json` (SQuAD's form, or a list of objects). Columns are those of COLUMNS, or a task's; others are ignored. A file
+ * with one bad record is refused as a whole.
  *
  * In tables a label that looks like a number is one, lists are separated by spaces, and an empty cell is no value (but an empty text
  * where text is expected). Paths of images are relative to the file's folder.

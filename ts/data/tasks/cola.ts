@@ -10,6 +10,7 @@ export const cola: Task = {
   required: ['text', 'label'],
   // Its TSV files have none.
   header: ['source', 'label', 'star', 'sentence'],
+  prompt: { prefix: 'cola ', fields: [['sentence', 'text']] },
   labelNames: ['unacceptable', 'acceptable'],
   metrics: ['matthews'],
 };

@@ -11,6 +11,13 @@ export const mnli: Task = {
   ],
   columns: { text: ['premise', 'sentence1'], textPair: ['hypothesis', 'sentence2'], label: ['label', 'gold_label'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'mnli ',
+    fields: [
+      ['hypothesis', 'textPair'],
+      ['premise', 'text'],
+    ],
+  },
   labelNames: ['entailment', 'neutral', 'contradiction'],
   metrics: ['accuracy'],
 };

@@ -8,6 +8,13 @@ export const mrpc: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['sentence1', '#1 String'], textPair: ['sentence2', '#2 String'], label: ['label', 'Quality'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'mrpc ',
+    fields: [
+      ['sentence1', 'text'],
+      ['sentence2', 'textPair'],
+    ],
+  },
   labelNames: ['not_equivalent', 'equivalent'],
   metrics: ['accuracy', 'f1'],
 };

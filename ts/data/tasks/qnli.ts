@@ -8,6 +8,13 @@ export const qnli: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['question'], textPair: ['sentence'], question: [], label: ['label'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'qnli ',
+    fields: [
+      ['question', 'text'],
+      ['sentence', 'textPair'],
+    ],
+  },
   labelNames: ['entailment', 'not_entailment'],
   metrics: ['accuracy'],
 };

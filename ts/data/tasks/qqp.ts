@@ -10,6 +10,13 @@ export const qqp: Task = {
   required: ['text', 'textPair', 'label'],
   // Three rows of the official training file are torn apart; everybody leaves them out.
   skipIncompleteRows: true,
+  prompt: {
+    prefix: 'qqp ',
+    fields: [
+      ['question1', 'text'],
+      ['question2', 'textPair'],
+    ],
+  },
   labelNames: ['not_duplicate', 'duplicate'],
   metrics: ['accuracy', 'f1'],
 };

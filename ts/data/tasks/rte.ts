@@ -8,6 +8,13 @@ export const rte: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['sentence1'], textPair: ['sentence2'], label: ['label'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'rte ',
+    fields: [
+      ['sentence1', 'text'],
+      ['sentence2', 'textPair'],
+    ],
+  },
   labelNames: ['entailment', 'not_entailment'],
   metrics: ['accuracy'],
 };

@@ -8,6 +8,13 @@ export const squad: Task = {
   validation: [{ name: 'validation', files: ['dev-v1.1', 'dev', 'validation'] }],
   columns: {},
   required: ['question', 'context', 'answers'],
+  prompt: {
+    prefix: '',
+    fields: [
+      ['question', 'question'],
+      ['context', 'context'],
+    ],
+  },
   labelNames: [],
   metrics: ['answerF1', 'exactMatch'],
 };

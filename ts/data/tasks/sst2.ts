@@ -8,6 +8,7 @@ export const sst2: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['sentence', 'text'], label: ['label'] },
   required: ['text', 'label'],
+  prompt: { prefix: 'sst2 ', fields: [['sentence', 'text']] },
   labelNames: ['negative', 'positive'],
   metrics: ['accuracy'],
 };

@@ -8,6 +8,13 @@ export const stsb: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['sentence1'], textPair: ['sentence2'], label: ['label', 'score'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'stsb ',
+    fields: [
+      ['sentence1', 'text'],
+      ['sentence2', 'textPair'],
+    ],
+  },
   labelNames: [],
   metrics: ['pearson', 'spearman'],
 };

@@ -8,6 +8,9 @@ export interface ValidationSet {
   files: readonly string[];
 }
 
+/** The fields that a prompt can be made of. */
+export type PromptField = 'text' | 'textPair' | 'question' | 'context';
+
 /** What is known about a benchmark task, so that a user need only name it and the folder it was downloaded to. */
 export interface Task {
   name: string;
@@ -25,6 +28,8 @@ export interface Task {
   header?: readonly string[];
   /** Whether rows with too few or too many columns are left out. */
   skipIncompleteRows?: boolean;
+  /** How T5's mixture of tasks puts the example into words: `prefix`, then `name: value` of each field; absent where it has none. */
+  prompt?: { prefix: string; fields: readonly (readonly [name: string, field: PromptField])[] };
   /** Class names by index; empty where there are no classes, or the data name them. */
   labelNames: readonly string[];
   /** What it is judged by, the main one first. */

@@ -8,6 +8,13 @@ export const wnli: Task = {
   validation: [{ name: 'validation', files: ['dev', 'validation'] }],
   columns: { text: ['sentence1'], textPair: ['sentence2'], label: ['label'] },
   required: ['text', 'textPair', 'label'],
+  prompt: {
+    prefix: 'wnli ',
+    fields: [
+      ['sentence1', 'text'],
+      ['sentence2', 'textPair'],
+    ],
+  },
   labelNames: ['not_entailment', 'entailment'],
   metrics: ['accuracy'],
 };
