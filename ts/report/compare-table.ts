@@ -24,9 +24,13 @@ export function compareRows(result: CompareResult): CompareRows {
   return { head: ['', `${summary.metricName} %`, 'density %', 'density change %', 'seconds', 'seeds'], rows };
 }
 
-/** How to read the table, one sentence. */
-export const TABLE_NOTE =
-  'Mean ± sample standard deviation over seeds. Density change = (PEFT − DEFT) / PEFT, paired by seed: positive means DEFT is sparser.';
+/** How to read the table. */
+export function tableNote(result: CompareResult): string {
+  const several = new Set(result.runs.map(({ seed }) => seed)).size > 1;
+  const spread = several ? 'Mean ± sample standard deviation over seeds. ' : '';
+  const paired = several ? ', paired by seed' : '';
+  return `${spread}Density change = (PEFT − DEFT) / PEFT${paired}: positive means DEFT is sparser.`;
+}
 
 function facts(result: CompareResult): string {
   return `${result.model} · ${result.data} · ${result.method} · density: ${result.density}`;
@@ -47,7 +51,7 @@ export function compareTable(result: CompareResult): string {
   });
   for (const row of rows) table.push(row.map(plain));
   const warnings = collectWarnings(result).map((w) => `warning: ${plain(w)}`);
-  return [table.toString(), plain(facts(result)), TABLE_NOTE, ...warnings].join('\n');
+  return [table.toString(), plain(facts(result)), tableNote(result), ...warnings].join('\n');
 }
 
 function markdown(text: string): string {
@@ -70,7 +74,7 @@ export function compareMarkdown(result: CompareResult): string {
     '',
     markdown(facts(result)),
     '',
-    TABLE_NOTE,
+    tableNote(result),
     ...(warnings.length > 0 ? ['', ...warnings] : []),
   ].join('\n');
 }

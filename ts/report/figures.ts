@@ -187,7 +187,9 @@ export function seedFigure(result: CompareResult, metricName: string): string | 
   const runs = result.runs.filter((r) => Number.isFinite(r.metric) && Number.isFinite(r.density));
   if (runs.length === 0) return undefined;
   const metrics = runs.map((r) => r.metric * 100);
-  const room = Math.max(0.5, (Math.max(...metrics) - Math.min(...metrics)) * 0.25);
+  const span = Math.max(...metrics) - Math.min(...metrics);
+  // At least five points from bottom to top, so that a small difference looks small.
+  const room = Math.max(span * 0.25, (5 - span) / 2);
   return svg('Scatter chart: metric against density in percent, one symbol per run of PEFT and DEFT', {
     height: 300,
     x: {
@@ -202,7 +204,7 @@ export function seedFigure(result: CompareResult, metricName: string): string | 
       labelArrow: 'none',
     },
     y: {
-      label: `${metricName} %`,
+      label: `${metricName.charAt(0).toUpperCase()}${metricName.slice(1)} %`,
       domain: [Math.min(...metrics) - room, Math.max(...metrics) + room],
       nice: true,
       grid: true,

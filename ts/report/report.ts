@@ -1,5 +1,5 @@
 import type { CompareResult } from './compare-result.js';
-import { compareRows, TABLE_NOTE } from './compare-table.js';
+import { compareRows, tableNote } from './compare-table.js';
 import { GROUPS, MAX_POINTS } from './curve-points.js';
 import { escapeHtml } from './escape-html.js';
 import { curveFigure, layerFigure, layerPoints, seedFigure } from './figures.js';
@@ -20,6 +20,7 @@ p { margin: 0.4em 0; }
 .scroll { overflow-x: auto; }
 .scroll:focus-visible { outline: 2px solid var(--peft); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+thead th::first-letter { text-transform: uppercase; }
 caption { text-align: left; color: var(--dim); font-size: 0.9rem; padding-bottom: 6px; }
 th, td { padding: 7px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
@@ -150,7 +151,7 @@ export function renderReport(result: CompareResult): string {
 <h1>${escapeHtml(headline(result).replaceAll(' %', '\u00a0%'))}</h1>
 ${warningBox}
 ${table('PEFT and DEFT over all seeds', ['Variant', ...head.slice(1)], rows)}
-<p class="dim">${TABLE_NOTE}</p>
+<p class="dim">${tableNote(result)}</p>
 <h2>Figures</h2>
 ${figure('fig-layers', 'Density by layer', 'Share of active MLP activations after training, on the validation set. Line: mean over seeds; band: lowest to highest seed.', layerFigure(result))}
 ${layerTable(result)}

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
-import { collectWarnings } from '../../report/summarize.js';
+import { collectWarnings, summarize } from '../../report/summarize.js';
 import { compareRuns } from '../compare-runs.js';
 import { addRunOptions, integers, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
@@ -42,6 +42,7 @@ export const compare = addRunOptions(
     // Loaded when needed: its plotting library takes longer to load than most commands to run.
     const { writeReport } = await import('../../report/write-report-node.js');
     const report = writeReport(options.out, result);
-    warn(collectWarnings(result));
-    print({ ...result, report }, [compareTable(result), `report: ${report}`], options.json);
+    // The table for people has them below it.
+    if (options.json) warn(collectWarnings(result));
+    print({ summary: summarize(result), ...result, report }, [compareTable(result), `report: ${report}`], options.json);
   });
