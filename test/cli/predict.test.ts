@@ -25,37 +25,40 @@ const softmaxAt = (row: readonly number[], index: number): number =>
   Math.exp(row[index] as number) / row.reduce((sum, value) => sum + Math.exp(value), 0);
 
 for (const variant of ['relu', 'gelu', 'gelu_new', 'silu']) {
-  onBothBackends(`${variant}: ids in a folder without tokenizer give PyTorch's logits, with and without adapter`, async (t, backend) => {
-    const folder = temporaryFolder(t);
-    const { model, adapter } = fixture(variant);
-    const rows = plainRows(variant);
-    t.true(rows.length >= 3);
-    const input = writeLines(
-      join(folder, 'in.jsonl'),
-      rows.map(({ ids }) => ({ inputIds: ids })),
-    );
-    const output = join(folder, 'out.jsonl');
-    for (const [extra, key] of [
-      [[], 'baseLogits'],
-      [['--adapter', adapter], 'logits'],
-    ] as const) {
-      const args = ['predict', '--model', model, ...extra, '--input', input, '--output', output, '--logits'];
-      await runDeftune(t, [...args, '--backend', backend]);
-      const lines = readLines<Prediction>(output);
-      t.is(lines.length, rows.length);
-      lines.forEach(({ label, score, logits = [] }, row) => {
-        const expected = rows[row]?.[key] ?? [];
-        t.is(logits.length, expected.length);
-        logits.forEach((value, index) => {
-          t.true(Math.abs(value - (expected[index] as number)) < 1e-4, `${value} is not ${expected[index]}`);
-          t.is(value, Math.fround(value));
+  onBothBackends(
+    `${variant}: ids in a folder without tokenizer give PyTorch's logits, with and without adapter`,
+    async (t, backend) => {
+      const folder = temporaryFolder(t);
+      const { model, adapter } = fixture(variant);
+      const rows = plainRows(variant);
+      t.true(rows.length >= 3);
+      const input = writeLines(
+        join(folder, 'in.jsonl'),
+        rows.map(({ ids }) => ({ inputIds: ids })),
+      );
+      const output = join(folder, 'out.jsonl');
+      for (const [extra, key] of [
+        [[], 'baseLogits'],
+        [['--adapter', adapter], 'logits'],
+      ] as const) {
+        const args = ['predict', '--model', model, ...extra, '--input', input, '--output', output, '--logits'];
+        await runDeftune(t, [...args, '--backend', backend]);
+        const lines = readLines<Prediction>(output);
+        t.is(lines.length, rows.length);
+        lines.forEach(({ label, score, logits = [] }, row) => {
+          const expected = rows[row]?.[key] ?? [];
+          t.is(logits.length, expected.length);
+          logits.forEach((value, index) => {
+            t.true(Math.abs(value - (expected[index] as number)) < 1e-4, `${value} is not ${expected[index]}`);
+            t.is(value, Math.fround(value));
+          });
+          const best = logits.indexOf(Math.max(...logits));
+          t.is(label, `LABEL_${best}`);
+          t.true(Math.abs(score - (logits.length === 1 ? (logits[0] as number) : softmaxAt(logits, best))) < 1e-9);
         });
-        const best = logits.indexOf(Math.max(...logits));
-        t.is(label, `LABEL_${best}`);
-        t.true(Math.abs(score - (logits.length === 1 ? (logits[0] as number) : softmaxAt(logits, best))) < 1e-9);
-      });
-    }
-  });
+      }
+    },
+  );
 }
 
 test('half-precision and sharded checkpoints', async (t) => {

@@ -104,10 +104,7 @@ export function readLines<T = Record<string, unknown>>(path: string): T[] {
 }
 
 /** Declares a test for `--backend native` and one for `--backend wasm`; the latter is skipped where it is not built. */
-export function onBothBackends(
-  title: string,
-  body: (t: ExecutionContext, backend: string) => Promise<void>,
-): void {
+export function onBothBackends(title: string, body: (t: ExecutionContext, backend: string) => Promise<void>): void {
   test(`${title} [native]`, (t) => body(t, 'native'));
   const built = existsSync(join(root, 'wasm/simd128/deftune_wasm_bg.wasm'));
   if (built && process.env['DEFTUNE_SKIP_WASM'] !== '1') test(`${title} [wasm]`, (t) => body(t, 'wasm'));

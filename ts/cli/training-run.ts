@@ -9,6 +9,7 @@ import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '..
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
 import type { RunOptions } from './options.js';
+import { truncationNotes } from './output.js';
 import { createProgress } from './ui/progress.js';
 
 /** A finished run, its model still open. */
@@ -82,7 +83,11 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const result = await trainer.train().finally(() => {
       progress.stop();
     });
-    const warnings = [...truncationNotes(train, valid, base.info.maxLength), ...(result.evaluation?.warnings ?? [])];
+    const warnings = [
+      ...truncationNotes(train.truncated, base.info.maxLength, 'training'),
+      ...truncationNotes(valid?.truncated ?? 0, base.info.maxLength, 'validation'),
+      ...(result.evaluation?.warnings ?? []),
+    ];
     return {
       model,
       result,
@@ -141,14 +146,4 @@ function definedArguments(options: RunOptions): TrainerOptions['args'] {
     evalSteps: options.evalSteps as number,
     evalEpochs: options.evalEpochs as boolean,
   };
-}
-
-function truncationNotes(train: PreparedExamples, valid: PreparedExamples | undefined, maxLength: number): string[] {
-  const counts = [
-    [train.truncated, 'training'],
-    [valid?.truncated ?? 0, 'validation'],
-  ] as const;
-  return counts
-    .filter(([count]) => count > 0)
-    .map(([count, kind]) => `${count} ${kind} texts were longer than ${maxLength} tokens and were cut`);
 }

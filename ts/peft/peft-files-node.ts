@@ -13,6 +13,18 @@ const WEIGHTS = 'adapter_model.safetensors';
 /** Our own settings and measurements: peft drops keys it does not know. */
 const SIDECAR = 'deftune.json';
 
+/** What a whole model needs beside its weights and config. */
+const COMPANIONS = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'spiece.model',
+  'preprocessor_config.json',
+];
+
 /** What deftune.json says beside an adapter. */
 export interface Sidecar {
   method?: string;
@@ -36,13 +48,20 @@ export interface StoredAdapter {
  * Writes an adapter in peft's format, with deftune.json beside it: all files or none. Adapter files that an earlier run left there
  * and this one does not write are removed, for they would be read in place of the new ones.
  *
+ * @param baseDirectory the model's folder: its name goes into the adapter's config, its tokenizer beside a full checkpoint
  * @throws DeftuneError naming the directory that cannot be written to
  */
-export function saveAdapter(model: PeftModel, directory: string, baseModel: string, sidecar: Sidecar = {}): void {
+export function saveAdapter(model: PeftModel, directory: string, baseDirectory: string, sidecar: Sidecar = {}): void {
   const { weightsFile = WEIGHTS } = model.method;
   const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
-  if (weightsFile !== WEIGHTS) files.set('config.json', pythonJson(modelConfig(model.base)));
-  const config = model.method.configToFile?.(model.base, model.config, baseModel);
+  if (weightsFile !== WEIGHTS) {
+    files.set('config.json', pythonJson(modelConfig(model.base)));
+    for (const name of COMPANIONS) {
+      const path = join(baseDirectory, name);
+      if (fileExists(path)) files.set(name, readBytes(path));
+    }
+  }
+  const config = model.method.configToFile?.(model.base, model.config, basename(resolve(baseDirectory)));
   if (config) files.set(CONFIG, pythonJson(config));
   const { head, info } = model.base;
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
@@ -135,9 +154,4 @@ const scratch = new DataView(new ArrayBuffer(4));
 function bfloatToFloat(bits: number): number {
   scratch.setUint32(0, bits * 65_536);
   return scratch.getFloat32(0);
-}
-
-/** Name of a model directory for `base_model_name_or_path`. */
-export function baseModelName(directory: string): string {
-  return basename(resolve(directory));
 }

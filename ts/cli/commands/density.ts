@@ -18,7 +18,7 @@ import {
   type DataOptions,
   type ModelPathOptions,
 } from '../options.js';
-import { print, warn } from '../output.js';
+import { print, truncationNotes, warn } from '../output.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
@@ -56,7 +56,7 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
     table.push(['mean', formatPercent(result.density, 2)]);
     const { density: mean, layerDensity, tokens } = result;
-    if (truncated > 0) warn([`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`]);
+    warn(truncationNotes(truncated, base.info.maxLength));
     print(
       { density: mean, layerDensity, examples: examples.length, tokens, truncated },
       [table.toString()],

@@ -14,7 +14,7 @@ import {
   type DataOptions,
   type ModelPathOptions,
 } from '../options.js';
-import { print, warn } from '../output.js';
+import { print, truncationNotes, warn } from '../output.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
@@ -58,7 +58,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
       progress.stop();
     });
     const { metricName, metric, metrics, loss, density, layerDensity, warnings } = result;
-    if (truncated > 0) warnings.push(`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`);
+    warnings.push(...truncationNotes(truncated, base.info.maxLength));
     for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
     print(

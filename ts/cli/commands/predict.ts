@@ -10,7 +10,7 @@ import { predict as predictExamples } from '../../train/evaluate.js';
 import { chooseHead } from '../choose-head.js';
 import { openModel } from '../open-model.js';
 import { addCommonOptions, addModelOptions, integer, type CommonOptions, type ModelPathOptions } from '../options.js';
-import { print, warn } from '../output.js';
+import { print, truncationNotes, warn } from '../output.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
@@ -59,7 +59,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
       .predictions(outputs, examples, base.info)
       .map((answer, index) => ({ ...answer, ...logitsOf(options.logits, outputs[index]) }));
     writeFileAtomic(options.output, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    if (truncated > 0) warn([`${truncated} texts were longer than ${base.info.maxLength} tokens and were cut`]);
+    warn(truncationNotes(truncated, base.info.maxLength));
     print(
       { output: options.output, examples: examples.length, truncated, density },
       [`${examples.length} predictions: ${options.output} (density ${formatPercent(density, 2)})`],

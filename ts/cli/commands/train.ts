@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { DeftuneError } from '../../error.js';
 import { checkOutputFile, checkOutputFolder } from '../../io/files-node.js';
-import { baseModelName, saveAdapter } from '../../peft/peft-files-node.js';
+import { saveAdapter } from '../../peft/peft-files-node.js';
 import { describeMachine } from '../describe-machine.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
@@ -39,6 +39,10 @@ export const train = addRunOptions(
     }
     const data = await loadData(options, 'train');
     const backend = await createBackend(options);
+    if (options.density === undefined) {
+      const given = (['alpha', 'beta', 'eps', 'densityForm'] as const).filter((name) => options[name] !== undefined);
+      warn(given.map((name) => `${name} has no effect without --density, which makes a run DEFT`));
+    }
     const density = options.density && {
       loss: options.density,
       form: options.densityForm,
@@ -83,7 +87,7 @@ export const train = addRunOptions(
       warnings: run.warnings,
       machine: describeMachine(backend),
     };
-    saveAdapter(model, options.out, baseModelName(options.model), { training: summary });
+    saveAdapter(model, options.out, options.model, { training: summary });
     for (const notice of run.notices) process.stderr.write(`note: ${notice}\n`);
     warn(run.warnings);
     const outcome = evaluation
