@@ -287,6 +287,24 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
         ),
       ],
     },
+    {
+      title: 'twice on the same MLP activations',
+      inputs: { pre: mixedDensity(BLOCK + 2, 8, 61), weight: uniform([3, 8], 62) },
+      samples: 150,
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('relu'));
+        return [ops.linear(out, pick(inputs, 'weight')), ops.linear(out, pick(inputs, 'weight'))];
+      },
+    },
+    {
+      title: 'and the MLP activations themselves are used',
+      inputs: { pre: mixedDensity(BLOCK + 2, 8, 63), weight: uniform([3, 8], 64) },
+      samples: 150,
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('relu'));
+        return [ops.linear(out, pick(inputs, 'weight')), out];
+      },
+    },
   ],
   loraLinear: [
     lora('with bias', uniform([4, 6], 70), true),

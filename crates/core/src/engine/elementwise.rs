@@ -1,40 +1,54 @@
 //! Elementwise operations, row gathering and reductions.
 
 use super::mlp::activation_kind;
+use super::packs::Packs;
 use super::{Engine, tensors::Data};
 use crate::memory::AlignedBuf;
 use crate::ops::{activation, elementwise, embedding};
 use crate::{Error, Result};
 
 impl Engine {
+    /// a + b. Either may be MLP activations or their gradient; the sum is dense.
     pub fn add(&mut self, a: u32, b: u32) -> Result<u32> {
         let (rows, cols) = self.shape(a)?;
         self.expect_len("add", "b", b, rows * cols)?;
+        if self.is_activations(a) || self.is_activations(b) {
+            let sum = self.dense_sum("add", a, b, 1.0)?;
+            return Ok(self.new_f32(rows, cols, sum));
+        }
         let mut out = AlignedBuf::uninit(rows * cols)?;
         elementwise::add(self.isa, &self.pool, self.f32("add", a)?, self.f32("add", b)?, &mut out);
         Ok(self.new_f32(rows, cols, out))
     }
 
-    /// y += scale · x. Both may be gradients of MLP activations with one pattern.
+    /// y += scale · x. Either may be the gradient of MLP activations; y keeps its pattern where x has the same, and is dense otherwise.
     pub fn add_in_place(&mut self, y: u32, x: u32, scale: f64) -> Result<u32> {
-        if self.is_activations(y) && self.is_activations(x) {
-            return self.add_activations(y, x, scale as f32);
-        }
+        const OP: &str = "addInPlace";
         let (rows, cols) = self.shape(y)?;
-        self.expect_len("addInPlace", "x", x, rows * cols)?;
+        self.expect_len(OP, "x", x, rows * cols)?;
         if y == x {
             return Err(Error::Internal("addInPlace: y is also x".into()));
         }
-        self.in_place("addInPlace", y, |engine, values| {
-            elementwise::add_in_place(
-                engine.isa,
-                &engine.pool,
-                values,
-                engine.f32("addInPlace", x)?,
-                scale as f32,
-            );
+        if self.have_one_pattern(y, x) {
+            return self.add_activations(y, x, scale as f32);
+        }
+        if self.is_activations(y) || self.is_activations(x) {
+            let sum = self.dense_sum(OP, y, x, scale as f32)?;
+            let tensor = self.tensors.get_mut(y)?;
+            (tensor.data, tensor.packs) = (Data::F32(sum), Packs::default());
+            return Ok(y);
+        }
+        self.in_place(OP, y, |engine, values| {
+            elementwise::add_in_place(engine.isa, &engine.pool, values, engine.f32(OP, x)?, scale as f32);
             Ok(())
         })
+    }
+
+    /// a + scale · b as dense rows.
+    fn dense_sum(&self, op: &'static str, a: u32, b: u32, scale: f32) -> Result<AlignedBuf> {
+        let mut sum = self.dense_rows(op, a)?;
+        elementwise::add_in_place(self.isa, &self.pool, &mut sum, &self.dense_rows(op, b)?, scale);
+        Ok(sum)
     }
 
     pub fn scale(&mut self, x: u32, factor: f64) -> Result<u32> {

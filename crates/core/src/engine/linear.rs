@@ -223,7 +223,7 @@ impl Engine {
                 add,
                 &mut transposed,
             )?;
-            for (row, values) in transposed.chunks_exact(out).enumerate() {
+            for (row, values) in transposed.chunks_exact(out.max(1)).enumerate() {
                 for (column, value) in values.iter().enumerate() {
                     dw[column * inputs + row] = *value;
                 }

@@ -228,31 +228,26 @@ impl Engine {
         Ok(self.activations("nonzeros", out)?.nonzeros() as f64)
     }
 
-    /// y + scale · x for gradients in one pattern; used by `addInPlace`.
-    pub(super) fn add_activations(&mut self, y: u32, x: u32, scale: f32) -> Result<u32> {
-        const OP: &str = "addInPlace";
-        let (rows, cols) = self.shape(y)?;
-        self.expect(OP, "x", x, rows, cols)?;
-        if y == x {
-            return Err(Error::Internal("addInPlace: y is also x".into()));
+    /// Whether both are MLP activations (or their gradients) with entries at the same places.
+    pub(super) fn have_one_pattern(&self, a: u32, b: u32) -> bool {
+        match (self.activations("", a), self.activations("", b)) {
+            (Ok(a), Ok(b)) => a.has_pattern_of(b),
+            _ => false,
         }
+    }
+
+    /// y += scale · x for gradients in one pattern; used by `addInPlace`.
+    pub(super) fn add_activations(&mut self, y: u32, x: u32, scale: f32) -> Result<u32> {
         let mut tensor = self.tensors.take(y)?;
-        let result = self.activations(OP, x).and_then(|x| {
-            let Data::Activations(y) = &mut tensor.data else {
-                return Err(Error::Internal("addInPlace: kinds differ".into()));
-            };
-            for (y, x) in y.blocks.iter_mut().zip(&x.blocks) {
-                let (y, x): (&mut [f32], &[f32]) = match (y, x) {
-                    (Block::Dense { values: y }, Block::Dense { values: x }) => (y, x),
-                    (Block::Compact { values: y, .. }, Block::Compact { values: x, .. }) => (y, x),
-                    _ => return Err(Error::Internal("addInPlace: the gradients have other patterns".into())),
-                };
-                if y.len() != x.len() {
-                    return Err(Error::Internal("addInPlace: the gradients have other patterns".into()));
+        let result = self.activations("addInPlace", x).map(|x| {
+            if let Data::Activations(y) = &mut tensor.data {
+                for (y, x) in y.blocks.iter_mut().zip(&x.blocks) {
+                    y.values_mut()
+                        .iter_mut()
+                        .zip(x.values())
+                        .for_each(|(y, x)| *y += scale * x);
                 }
-                y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
             }
-            Ok(())
         });
         self.tensors.put_back(y, tensor);
         result.map(|()| y)
@@ -396,13 +391,13 @@ pub(super) fn activation_kind(op: &'static str, kind: u32) -> Result<ActivationK
 
 /// Compact rows name their neurons with 16 bits.
 pub(super) fn check_width(op: &'static str, cols: usize) -> Result<()> {
-    if cols <= u16::MAX as usize {
+    if (1..=u16::MAX as usize).contains(&cols) {
         return Ok(());
     }
     Err(Error::Value {
         op,
         what: "MLP width",
         value: cols.to_string(),
-        expected: "at most 65535 neurons",
+        expected: "1 to 65535 neurons",
     })
 }

@@ -5,6 +5,7 @@ use super::packs::Packs;
 use crate::memory::AlignedBuf;
 use crate::sparse::Activations;
 use crate::{Error, Result};
+use std::collections::HashMap;
 
 /// What a handle stands for.
 pub(crate) enum Data {
@@ -43,32 +44,32 @@ impl Tensor {
 }
 
 /// The table of tensors. A tensor belongs to the scope that was innermost when it was made, and dies with it.
+///
+/// Handles count up, so that one whose tensor was freed names nothing, rather than whatever was made since.
 #[derive(Default)]
 pub(crate) struct Tensors {
-    slots: Vec<Option<Box<Tensor>>>,
-    free: Vec<u32>,
+    live: HashMap<u32, Box<Tensor>>,
+    last: u32,
     scopes: Vec<Vec<u32>>,
 }
 
 impl Tensors {
     pub fn insert(&mut self, rows: usize, cols: usize, data: Data) -> u32 {
-        let tensor = Some(Box::new(Tensor {
+        // After 2^32 tensors the count starts again and passes over 0 and those that still live.
+        let handle = loop {
+            self.last = self.last.wrapping_add(1);
+            if self.last != 0 && !self.live.contains_key(&self.last) {
+                break self.last;
+            }
+        };
+        let tensor = Box::new(Tensor {
             rows,
             cols,
             data,
             packs: Packs::default(),
             depth: self.scopes.len(),
-        }));
-        let handle = match self.free.pop() {
-            Some(handle) => {
-                self.slots[handle as usize - 1] = tensor;
-                handle
-            }
-            None => {
-                self.slots.push(tensor);
-                self.slots.len() as u32
-            }
-        };
+        });
+        self.live.insert(handle, tensor);
         if let Some(scope) = self.scopes.last_mut() {
             scope.push(handle);
         }
@@ -76,40 +77,30 @@ impl Tensors {
     }
 
     pub fn get(&self, handle: u32) -> Result<&Tensor> {
-        let slot = (handle as usize).checked_sub(1).and_then(|index| self.slots.get(index));
-        slot.and_then(|slot| slot.as_deref()).ok_or(Error::NoSuchTensor(handle))
+        self.live
+            .get(&handle)
+            .map(Box::as_ref)
+            .ok_or(Error::NoSuchTensor(handle))
     }
 
     pub fn get_mut(&mut self, handle: u32) -> Result<&mut Tensor> {
-        let slot = (handle as usize)
-            .checked_sub(1)
-            .and_then(|index| self.slots.get_mut(index));
-        slot.and_then(|slot| slot.as_deref_mut())
+        self.live
+            .get_mut(&handle)
+            .map(Box::as_mut)
             .ok_or(Error::NoSuchTensor(handle))
     }
 
     /// Takes a tensor out while an operation writes into it; [`Tensors::put_back`] returns it.
     pub fn take(&mut self, handle: u32) -> Result<Box<Tensor>> {
-        let slot = (handle as usize)
-            .checked_sub(1)
-            .and_then(|index| self.slots.get_mut(index));
-        slot.and_then(|slot| slot.take()).ok_or(Error::NoSuchTensor(handle))
+        self.live.remove(&handle).ok_or(Error::NoSuchTensor(handle))
     }
 
     pub fn put_back(&mut self, handle: u32, tensor: Box<Tensor>) {
-        self.slots[handle as usize - 1] = Some(tensor);
+        self.live.insert(handle, tensor);
     }
 
     fn remove(&mut self, handle: u32) -> bool {
-        let removed = self
-            .slots
-            .get_mut((handle as usize).wrapping_sub(1))
-            .and_then(|slot| slot.take())
-            .is_some();
-        if removed {
-            self.free.push(handle);
-        }
-        removed
+        self.live.remove(&handle).is_some()
     }
 }
 
@@ -260,6 +251,14 @@ impl Engine {
                 });
             }
         };
+        if !bytes.len().is_multiple_of(size) {
+            return Err(Error::Shape {
+                op: "uploadBytes",
+                what: "data",
+                found: format!("{} bytes", bytes.len()),
+                expected: format!("a multiple of {size} for {dtype}"),
+            });
+        }
         check_upload(bytes.len() / size, rows, cols)?;
         let mut buffer = AlignedBuf::uninit(bytes.len() / size)?;
         match dtype {
@@ -379,18 +378,12 @@ impl Engine {
     }
 
     pub fn live_tensors(&mut self) -> Result<u32> {
-        Ok(self.tensors.slots.iter().flatten().count() as u32)
+        Ok(self.tensors.live.len() as u32)
     }
 
     /// Bytes of all tensors and their packed forms.
     pub fn live_bytes(&mut self) -> Result<f64> {
-        Ok(self
-            .tensors
-            .slots
-            .iter()
-            .flatten()
-            .map(|tensor| tensor.bytes() as f64)
-            .sum())
+        Ok(self.tensors.live.values().map(|tensor| tensor.bytes()).sum::<usize>() as f64)
     }
 }
 

@@ -123,6 +123,66 @@ fn scopes_free_what_was_made_in_them() {
 }
 
 #[test]
+fn handles_are_not_given_twice() {
+    let mut engine = Engine::new(1, "").unwrap();
+    let first = engine.zeros(1, 1).unwrap();
+    assert_eq!(engine.free(first), Ok(1));
+    assert_eq!(engine.free(first), Ok(0));
+    let second = engine.zeros(1, 1).unwrap();
+    assert_ne!(first, second);
+    assert_eq!(engine.read_f32(first), Err(Error::NoSuchTensor(first)));
+    assert_eq!(engine.live_bytes().unwrap(), 4.0);
+}
+
+/// Gradients of MLP activations that meet: of one pattern, of two, and dense ones.
+#[test]
+fn activations_are_added_whatever_their_pattern() {
+    let mut engine = Engine::new(2, "").unwrap();
+    let (rows, cols) = (101usize, 20usize);
+    let mut make = |seed: u32, shift: f32, sparse: bool| {
+        let values = values(rows * cols, seed, shift);
+        let handle = engine.upload_f32(&values, rows as u32, cols as u32).unwrap();
+        if sparse {
+            engine.activate(handle, RELU, 0.0).unwrap()[0]
+        } else {
+            handle
+        }
+    };
+    let (few, other, many, dense) = (
+        make(1, -0.8, true),
+        make(2, -0.8, true),
+        make(3, 0.8, true),
+        make(4, 0.0, false),
+    );
+    let few_too = make(1, -0.8, true);
+    for (a, b) in [
+        (few, few_too),
+        (few, other),
+        (few, many),
+        (few, dense),
+        (dense, few),
+        (many, dense),
+    ] {
+        let (x, y) = (engine.read_f32(a).unwrap(), engine.read_f32(b).unwrap());
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+        let sum = engine.add(a, b).unwrap();
+        assert_eq!(engine.read_f32(sum).unwrap(), expected);
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + 0.5 * y).collect();
+        // A copy of `a`, of its kind: ReLU leaves its own output as it is.
+        let copy = engine.upload_f32(&x, rows as u32, cols as u32).unwrap();
+        let own = if engine.is_activations(a) {
+            engine.activate(copy, RELU, 0.0).unwrap()[0]
+        } else {
+            copy
+        };
+        assert_eq!(engine.add_in_place(own, b, 0.5), Ok(own));
+        for (found, expected) in engine.read_f32(own).unwrap().iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-6, "{found} and {expected}");
+        }
+    }
+}
+
+#[test]
 fn misuse_is_an_error_and_never_a_panic() {
     let mut engine = Engine::new(1, "").unwrap();
     let a = engine.zeros(2, 3).unwrap();

@@ -121,6 +121,25 @@ impl Activations {
         self.blocks.iter().map(count).sum()
     }
 
+    /// Whether `other` has the same shape, the same blocks compact, and entries at the same places in them.
+    pub fn has_pattern_of(&self, other: &Activations) -> bool {
+        let same = |pair: (&Block, &Block)| match pair {
+            (Block::Dense { .. }, Block::Dense { .. }) => true,
+            (
+                Block::Compact {
+                    row_starts, indices, ..
+                },
+                Block::Compact {
+                    row_starts: other_starts,
+                    indices: other_indices,
+                    ..
+                },
+            ) => row_starts == other_starts && indices == other_indices,
+            _ => false,
+        };
+        (self.rows, self.cols) == (other.rows, other.cols) && self.blocks.iter().zip(&other.blocks).all(same)
+    }
+
     pub fn bytes(&self) -> usize {
         let bytes = |block: &Block| match block {
             Block::Dense { values } => values.bytes(),
@@ -208,6 +227,21 @@ impl Activations {
 }
 
 impl Block {
+    /// The stored values: all of a dense block, the entries of a compact one.
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Block::Dense { values } => values,
+            Block::Compact { values, .. } => values,
+        }
+    }
+
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Block::Dense { values } => values,
+            Block::Compact { values, .. } => values,
+        }
+    }
+
     /// Row `row` of the block; `cols` is the width of its activations.
     pub fn row(&self, row: usize, cols: usize) -> RowRef<'_> {
         match self {
