@@ -153,7 +153,9 @@ onEachBackend('calls with one argument changed end in a result or a one-line err
       tried.add(name);
       try {
         scope(backend, () =>
-          (backend[name as keyof Backend] as (...v: unknown[]) => unknown)(...values.with(index, changed)),
+          (backend[name as keyof Backend] as (...v: unknown[]) => unknown)(
+            ...values.map((value, at) => (at === index ? changed : value)),
+          ),
         );
       } catch (error) {
         if (!isProper(error)) problems.push(`${name}: ${parameter.name} is ${changed}: ${String(error)}`);

@@ -15,9 +15,10 @@ import {
 const TOLERANCE = 1e-4;
 /**
  * The fixture says how far PyTorch's own f32 gradients are from its f64 ones (with eps 1e-7 the element form's slope changes by 0.05 %
- * when an activation changes by its last bit): two f32 results can differ by twice that.
+ * when an activation changes by its last bit): two f32 results differ by twice that
+ * and more where one rounds products that the other does not (WebAssembly without fused multiply-add: 2.3 times).
  */
-const ROUNDING = 2;
+const ROUNDING = 4;
 
 /** peft's key of a parameter: modules that are saved whole are copies in peft, under the same name. */
 const peftKey = (name: string): string => `base_model.model.${name}`;
