@@ -116,7 +116,7 @@ onEachBackend('evaluation each N steps, at each epoch and at the end', async (t,
     }
     // What the last evaluation saw is what evaluating the model afterwards sees.
     const again = await evaluate(model.base, data.slice(0, 6), { batchSize: BATCH_SIZE });
-    t.is<number | undefined>(again.loss, result.evaluation?.loss);
+    t.deepEqual([again.loss], [result.evaluation?.loss]);
     model.base.dispose();
     return logs.map(({ step }) => step);
   };
