@@ -4,6 +4,21 @@ import { Tensor } from '../tensor/tensor.js';
 
 let nextOrder = 1;
 let recording = true;
+let observer: OperationObserver | undefined;
+
+/** Told of each operation's results. */
+export type OperationObserver = (name: string, outputs: readonly Tensor[]) => void;
+
+/** Runs `body` and tells `observe` of every operation in it. */
+export function observing<T>(observe: OperationObserver, body: () => T): T {
+  const before = observer;
+  observer = observe;
+  try {
+    return body();
+  } finally {
+    observer = before;
+  }
+}
 
 /** Runs `body` without recording operations: no gradients, less memory. */
 export function noGrad<T>(body: () => T): T {
@@ -42,6 +57,7 @@ export function record(
       tensor.requiresGrad = true;
     });
   }
+  observer?.(name, tensors);
   return tensors;
 }
 

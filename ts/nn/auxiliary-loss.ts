@@ -5,7 +5,15 @@ import type { Tensor } from '../tensor/tensor.js';
 export interface AuxiliaryLoss {
   /** Key in the log. */
   name: string;
-  weight: number;
+  /** May change from step to step. */
+  readonly weight: number;
+  /** Told before each step (from 1) of how many the run has. */
+  beginStep?(step: number, totalSteps: number): void;
+  /** Told of each evaluation: its mean task loss, main metric (larger is better) and density. */
+  onEvaluate?(evaluation: { loss: number; metric: number; density: number }): void;
+  /** What a resumed run must know, as plain data. */
+  state?(): unknown;
+  load?(state: unknown): void;
   /** Called before the forward pass, to ask for statistics. */
   prepare?(context: ForwardContext): void;
   /** The unweighted value [1, 1] of a finished forward pass. */

@@ -1,43 +1,42 @@
 import type { Backend } from '../backend/backend.js';
 import type { Parameter } from '../nn/parameter.js';
+import { OptimizerSlots } from './optimizer-slots.js';
+import type { OptimizedParameter, Optimizer, OptimizerOptions, OptimizerState } from './optimizer.js';
 
-/** Settings of AdamW (Loshchilov, Hutter 2019), defaults as in PyTorch but for weightDecay 0. */
-export interface AdamWOptions {
-  beta1: number;
-  beta2: number;
-  eps: number;
-  weightDecay: number;
-}
-
-/** AdamW over a set of parameters; moments live in the backend. */
-export class AdamW {
+/** AdamW (Loshchilov, Hutter 2019, algorithm 2), as torch.optim.AdamW. */
+export class AdamW implements Optimizer {
   private step = 0;
-  private readonly moments: { parameter: Parameter; m: number; v: number }[];
+  private readonly moments: OptimizerSlots;
 
   constructor(
     private readonly backend: Backend,
-    parameters: Iterable<Parameter>,
-    private readonly options: AdamWOptions,
+    private readonly parameters: readonly OptimizedParameter[],
+    private readonly options: OptimizerOptions,
   ) {
-    const zeros = (parameter: Parameter): number => backend.keep(backend.zeros(parameter.rows, parameter.cols), 0);
-    this.moments = Array.from(parameters, (parameter) => ({ parameter, m: zeros(parameter), v: zeros(parameter) }));
+    this.moments = new OptimizerSlots(backend, parameters, ['m', 'v']);
   }
 
-  /** One update; gradients are multiplied by `gradScale` (clipping) on the way. Parameters without a gradient stay. */
   update(gradients: ReadonlyMap<Parameter, number>, lr: number, gradScale: number): void {
     this.step += 1;
-    const { beta1, beta2, eps, weightDecay } = this.options;
-    for (const { parameter, m, v } of this.moments) {
+    const { beta1, beta2, eps } = this.options;
+    for (const { name, parameter, weightDecay } of this.parameters) {
       const grad = gradients.get(parameter);
       if (!grad) continue;
+      const [m, v] = [this.moments.get(name, 'm'), this.moments.get(name, 'v')];
       this.backend.adamwStep(parameter.handle, grad, m, v, lr, beta1, beta2, eps, weightDecay, this.step, gradScale);
     }
   }
 
+  state(): OptimizerState {
+    return { step: this.step, tensors: this.moments.read() };
+  }
+
+  load({ step, tensors }: OptimizerState): void {
+    this.moments.write(tensors);
+    this.step = step;
+  }
+
   dispose(): void {
-    for (const { m, v } of this.moments) {
-      this.backend.free(m);
-      this.backend.free(v);
-    }
+    this.moments.dispose();
   }
 }

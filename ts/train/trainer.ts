@@ -1,36 +1,25 @@
-import { backward } from '../autograd/backward.js';
-import { batchIndices, type Example, type RaggedBatch } from '../data/batching.js';
-import { meanDensity } from '../density/mean-density.js';
+import { batchIndices, type Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
 import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
-import { ForwardContext } from '../nn/forward-context.js';
-import type { Parameter } from '../nn/parameter.js';
-import { add, scale } from '../ops/elementwise.js';
 import type { PeftModel } from '../peft/peft-model.js';
 import { scope } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { AdamW } from './adamw.js';
+import type { CheckpointStore, ProgressState, TrainingState } from './checkpoint.js';
 import { evaluate, type Evaluation } from './evaluate.js';
+import { NonFiniteError } from './non-finite-error.js';
+import { optimizerNamed, type Optimizer } from './optimizer.js';
+import { parameterGroups } from './parameter-groups.js';
 import { schedule, warmupSteps } from './schedule.js';
 import { trainingArguments, type TrainingArguments } from './training-arguments.js';
+import { trainingStep, type StepLosses } from './training-step.js';
 import { yieldToEvents } from './yield-to-events.js';
 
 /** One line of a run's log. */
-export interface StepLog {
+export interface StepLog extends StepLosses {
   /** From 1. */
   step: number;
-  /** taskLoss + Σ weight · auxiliary loss */
-  loss: number;
-  taskLoss: number;
-  /** Density loss without its weight; 0 in plain PEFT. */
-  densityLoss: number;
-  /** Share of exact non-zeros of the MLP activations, over real tokens, averaged over layers. */
-  density: number;
   lr: number;
   /** Norm of the gradient before clipping. */
   gradNorm: number;
-  /** Real tokens of the step. */
-  tokens: number;
   /** Seconds that the step took. */
   seconds: number;
 }
@@ -41,8 +30,18 @@ export interface EvaluationLog extends Evaluation {
   step: number;
 }
 
+/** Told of what happens in a run. A promise is waited for. */
+export interface TrainerCallback {
+  onStep?(log: StepLog, totalSteps: number): void | Promise<void>;
+  onEvaluate?(log: EvaluationLog): void | Promise<void>;
+  /** After a checkpoint was saved. */
+  onSave?(step: number): void | Promise<void>;
+  /** A batch was left out, as its loss was not finite. */
+  onSkip?(error: NonFiniteError): void | Promise<void>;
+}
+
 /** What a trainer works on. */
-export interface TrainerOptions {
+export interface TrainerOptions extends TrainerCallback {
   model: PeftModel;
   trainDataset: readonly Example[];
   evalDataset?: readonly Example[] | undefined;
@@ -51,37 +50,61 @@ export interface TrainerOptions {
   auxiliaryLosses?: readonly AuxiliaryLoss[] | undefined;
   /** Default: the head's. The first is the main one. */
   metricNames?: readonly string[] | undefined;
-  onStep?: ((log: StepLog, totalSteps: number) => void) | undefined;
-  onEvaluate?: ((log: EvaluationLog) => void) | undefined;
+  callbacks?: readonly TrainerCallback[] | undefined;
+  /** Where checkpoints are kept, e.g. `checkpointDirectory('out')`. */
+  checkpoints?: CheckpointStore | undefined;
+  /** Stops the run after the step at hand; a checkpoint is saved where there is a store. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Result of a run. */
 export interface TrainResult {
+  /** Steps done, those before a resumption included. */
   steps: number;
   seconds: number;
+  /** Steps run here. */
   log: StepLog[];
   /** The last evaluation; undefined without evalDataset. */
   evaluation: EvaluationLog | undefined;
+  /** Why it ended. */
+  ended: 'done' | 'aborted' | 'early stopping';
+  /** Step that it was resumed after; 0: from the start. */
+  resumedAfter: number;
+  skippedBatches: number;
+  /** The best evaluation, by `metricForBestModel`. */
+  best: { step: number; value: number } | undefined;
 }
 
-/** Losses of one or more micro-batches. */
-interface Losses {
-  loss: number;
-  taskLoss: number;
-  densityLoss: number;
-  density: number;
-  tokens: number;
+interface PlannedStep {
+  step: number;
+  microBatches: number[][];
+  firstMicroBatch: number;
+  endsEpoch: boolean;
 }
 
 /** Trains the trainable parameters of a model. */
 export class Trainer {
   private readonly args: TrainingArguments;
+  private readonly callbacks: readonly TrainerCallback[];
+  private progress: ProgressState = {
+    evaluationsWithoutGain: 0,
+    plateauFactor: 1,
+    skippedBatches: 0,
+    auxiliary: {},
+  };
 
   /** @throws DeftuneError naming a training argument out of range, or an empty data set. */
   constructor(private readonly options: TrainerOptions) {
     this.args = trainingArguments(options.args ?? {});
+    this.callbacks = [options, ...(options.callbacks ?? [])];
     if (options.trainDataset.length === 0)
       throw new DeftuneError('trainDataset has no examples, expected at least one');
+    const { saveSteps, saveEpochs, saveBest, loadBestModelAtEnd } = this.args;
+    if ((saveSteps > 0 || saveEpochs || saveBest || loadBestModelAtEnd) && !options.checkpoints) {
+      throw new DeftuneError(
+        'checkpoints is missing, expected a store where saveSteps, saveEpochs or saveBest ask for one',
+      );
+    }
     if (!options.model.base.head.hasLabels) return;
     const unlabelled = options.trainDataset.findIndex(({ label, labelIds }) => (label ?? labelIds) === undefined);
     if (unlabelled >= 0) throw new DeftuneError(`trainDataset: example ${unlabelled} has no label`);
@@ -97,104 +120,162 @@ export class Trainer {
 
   /**
    * Runs the training; the event loop runs between steps.
-   * @throws DeftuneError where a loss is NaN or infinite, naming the step.
+   *
+   * @param options.resume go on from the newest checkpoint of the store; from the start where there is none
+   * @throws DeftuneError where a loss is NaN or infinite, naming the step and the first tensor that went wrong.
    */
-  async train(): Promise<TrainResult> {
-    const { model, trainDataset } = this.options;
+  async train({ resume = false }: { resume?: boolean } = {}): Promise<TrainResult> {
+    const { model, trainDataset, signal, checkpoints } = this.options;
     const { args, totalSteps } = this;
     const { backend } = model.base;
-    const parameters = new Map([...model.trainableParameters()].map(([name, parameter]) => [parameter, name]));
-    const optimizer = new AdamW(backend, parameters.keys(), args);
+    const groups = parameterGroups(model.trainableParameters(), args.weightDecay, args.noDecay);
+    const optimizer = new (optimizerNamed(args.optimizer))(backend, groups, args);
     const rate = schedule(args.lrScheduler);
-    const warmup = warmupSteps(args.warmup, totalSteps);
+    const context = { ...args, warmup: warmupSteps(args.warmup, totalSteps), total: totalSteps };
     const log: StepLog[] = [];
-    let evaluation: EvaluationLog | undefined;
     const started = performance.now();
+    let evaluation: EvaluationLog | undefined;
+    let ended: TrainResult['ended'] = 'done';
+    let saved = 0;
     try {
-      for (const { step, microBatches, endsEpoch } of this.plan(totalSteps)) {
+      const resumedAfter = resume ? await this.restore(optimizer) : 0;
+      let last = resumedAfter;
+      saved = resumedAfter;
+      if (last >= totalSteps) evaluation = await this.evaluate(last);
+      for (const planned of this.plan(totalSteps)) {
+        if (planned.step <= resumedAfter) continue;
+        if (signal?.aborted) {
+          ended = 'aborted';
+          break;
+        }
+        const { step } = planned;
         const stepStarted = performance.now();
-        const lr = args.learningRate * rate(step - 1, warmup, totalSteps);
+        const lr = args.learningRate * rate(step - 1, context) * this.progress.plateauFactor;
         const examples = await this.ready(
-          microBatches.map((indices) => indices.map((index) => trainDataset[index] as Example)),
+          planned.microBatches.map((rows) => rows.map((row) => trainDataset[row] as Example)),
         );
-        const { losses, gradNorm } = scope(backend, () => this.step(examples, step, optimizer, lr));
-        const seconds = (performance.now() - stepStarted) / 1000;
-        const entry: StepLog = { step, ...losses, lr, gradNorm, seconds };
-        log.push(entry);
-        this.options.onStep?.(entry, totalSteps);
+        const outcome = await this.step(examples, planned, optimizer, lr, totalSteps);
+        last = step;
+        if (outcome) {
+          const entry: StepLog = { step, ...outcome, lr, seconds: (performance.now() - stepStarted) / 1000 };
+          log.push(entry);
+          for (const callback of this.callbacks) await callback.onStep?.(entry, totalSteps);
+        }
         await yieldToEvents();
-        const isDue = (args.evalSteps > 0 && step % args.evalSteps === 0) || (args.evalEpochs && endsEpoch);
-        if (isDue || step === totalSteps) evaluation = (await this.evaluate(step)) ?? evaluation;
+        const isDue = (args.evalSteps > 0 && step % args.evalSteps === 0) || (args.evalEpochs && planned.endsEpoch);
+        let isBest = false;
+        if (isDue || step === totalSteps) {
+          const before = this.progress.best;
+          evaluation = (await this.evaluate(step)) ?? evaluation;
+          isBest = this.progress.best !== before;
+        }
+        const keepsBest = isBest && (args.saveBest || args.loadBestModelAtEnd);
+        const isSaved = (args.saveSteps > 0 && step % args.saveSteps === 0) || (args.saveEpochs && planned.endsEpoch);
+        if (isSaved || keepsBest) {
+          await this.save(step, optimizer, isBest);
+          saved = step;
+        }
+        const { earlyStoppingPatience } = args;
+        if (
+          earlyStoppingPatience > 0 &&
+          this.progress.evaluationsWithoutGain >= earlyStoppingPatience &&
+          step < totalSteps
+        ) {
+          ended = 'early stopping';
+          break;
+        }
       }
+      if (ended === 'aborted' && checkpoints && last > saved) await this.save(last, optimizer, false);
+      if (args.loadBestModelAtEnd && ended !== 'aborted' && this.progress.best && this.progress.best.step !== last) {
+        this.loadParameters(await (checkpoints as CheckpointStore).at(this.progress.best.step));
+        evaluation = await this.evaluate(this.progress.best.step);
+      }
+      const { skippedBatches, best } = this.progress;
+      const seconds = (performance.now() - started) / 1000;
+      return { steps: last, seconds, log, evaluation, ended, resumedAfter, skippedBatches, best };
     } finally {
       optimizer.dispose();
     }
-    return { steps: totalSteps, seconds: (performance.now() - started) / 1000, log, evaluation };
   }
 
-  /** Scores evalDataset; undefined where there is none. */
+  /** One step; undefined where its batch was left out. */
+  private async step(
+    examples: readonly (readonly Example[])[],
+    { step, firstMicroBatch }: PlannedStep,
+    optimizer: Optimizer,
+    lr: number,
+    totalSteps: number,
+  ): Promise<(StepLosses & { gradNorm: number }) | undefined> {
+    const { model, auxiliaryLosses = [] } = this.options;
+    for (const auxiliary of auxiliaryLosses) auxiliary.beginStep?.(step, totalSteps);
+    const { seed, maxGradNorm, skipBadBatches } = this.args;
+    try {
+      return scope(model.base.backend, () => {
+        const input = { model: model.base, auxiliaryLosses, step, seed, firstMicroBatch };
+        const { losses, gradients, gradNorm } = trainingStep(examples, input);
+        // As torch.nn.utils.clip_grad_norm_.
+        const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+        optimizer.update(gradients, lr, clip);
+        return { ...losses, gradNorm };
+      });
+    } catch (error) {
+      if (!(error instanceof NonFiniteError) || this.progress.skippedBatches >= skipBadBatches) throw error;
+      this.progress.skippedBatches += 1;
+      for (const callback of this.callbacks) await callback.onSkip?.(error);
+      return undefined;
+    }
+  }
+
+  /** Scores evalDataset, and follows what depends on it; undefined where there is none. */
   private async evaluate(step: number): Promise<EvaluationLog | undefined> {
-    const { model, evalDataset, metricNames, onEvaluate } = this.options;
+    const { model, evalDataset, metricNames, auxiliaryLosses = [] } = this.options;
+    const { args, progress } = this;
     if (!evalDataset?.length) return undefined;
-    const result = await evaluate(model.base, evalDataset, { batchSize: this.args.batchSize, metricNames });
+    const result = await evaluate(model.base, evalDataset, { batchSize: args.batchSize, metricNames });
     const entry: EvaluationLog = { eval: true, step, ...result };
-    onEvaluate?.(entry);
+    for (const auxiliary of auxiliaryLosses) auxiliary.onEvaluate?.(entry);
+    const value = this.bestValue(entry);
+    if (progress.best === undefined || value > progress.best.value + args.earlyStoppingThreshold) {
+      progress.best = { step, value };
+      progress.evaluationsWithoutGain = 0;
+    } else {
+      progress.evaluationsWithoutGain += 1;
+      const isPlateau =
+        args.lrScheduler === 'reduce_on_plateau' && progress.evaluationsWithoutGain > args.plateauPatience;
+      if (isPlateau) {
+        progress.plateauFactor *= args.plateauFactor;
+        progress.evaluationsWithoutGain = 0;
+      }
+    }
+    for (const callback of this.callbacks) await callback.onEvaluate?.(entry);
     return entry;
   }
 
+  /** What evaluations are compared by: larger is better. */
+  private bestValue({ metric, metrics, loss }: Evaluation): number {
+    const name = this.args.metricForBestModel;
+    if (name === undefined) return metric;
+    if (name === 'loss') return -loss;
+    if (metrics[name] !== undefined) return metrics[name];
+    const known = ['loss', ...Object.keys(metrics)].join(', ');
+    throw new DeftuneError(`metricForBestModel is '${name}', expected one of ${known}`);
+  }
+
   /** The batches of each step, epoch after epoch; an epoch's last step may have fewer. */
-  private *plan(totalSteps: number): Generator<{ step: number; microBatches: number[][]; endsEpoch: boolean }> {
+  private *plan(totalSteps: number): Generator<PlannedStep> {
     const { batchSize, gradientAccumulationSteps, shuffle, seed } = this.args;
     let step = 0;
     for (let epoch = 0; ; epoch++) {
       const batches = batchIndices(this.options.trainDataset.length, batchSize, { shuffle, seed, epoch });
       for (let first = 0; first < batches.length; first += gradientAccumulationSteps) {
+        const firstMicroBatch = step * gradientAccumulationSteps;
         step += 1;
         const microBatches = batches.slice(first, first + gradientAccumulationSteps);
-        yield { step, microBatches, endsEpoch: first + gradientAccumulationSteps >= batches.length };
+        const endsEpoch = first + gradientAccumulationSteps >= batches.length;
+        yield { step, microBatches, firstMicroBatch, endsEpoch };
         if (step === totalSteps) return;
       }
     }
-  }
-
-  /** Forward, backward and update for one step, inside the step's scope. */
-  private step(
-    microBatches: readonly (readonly Example[])[],
-    step: number,
-    optimizer: AdamW,
-    lr: number,
-  ): { losses: Losses; gradNorm: number } {
-    const { backend } = this.options.model.base;
-    const gradients = new Map<Parameter, number>();
-    const batches = microBatches.map((examples, index) => this.collate(examples, step, index));
-    const weights = batches.map((batch) => this.options.model.base.head.lossWeight(batch));
-    const labelled = weights.reduce((sum, weight) => sum + weight, 0);
-    const total: Losses = { loss: 0, taskLoss: 0, densityLoss: 0, density: 0, tokens: 0 };
-    batches.forEach((batch, index) => {
-      // The mean over all labels of the step, as in one large batch.
-      const share = (weights[index] ?? 0) / labelled;
-      scope(backend, () => {
-        const { loss, losses } = this.forward(batch, this.microStep(step, index), step);
-        for (const [leaf, gradient] of backward(loss, share)) {
-          const parameter = leaf as Parameter;
-          const sum = gradients.get(parameter);
-          // Kept in the step's scope, which ends after the update.
-          if (sum === undefined) gradients.set(parameter, backend.keep(gradient, 1));
-          else backend.addInPlace(sum, gradient, 1);
-        }
-        for (const key of ['loss', 'taskLoss', 'densityLoss', 'density'] as const) total[key] += losses[key] * share;
-        total.tokens += losses.tokens;
-      });
-    });
-    const gradNorm = Math.sqrt(
-      [...gradients.values()].reduce((sum, gradient) => sum + backend.sumSquares(gradient), 0),
-    );
-    if (!Number.isFinite(gradNorm)) throw this.notFinite('the gradient norm', gradNorm, step);
-    const { maxGradNorm } = this.args;
-    // As torch.nn.utils.clip_grad_norm_.
-    const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
-    optimizer.update(gradients, lr, clip);
-    return { losses: total, gradNorm };
   }
 
   /** Loads what the examples of a step need, e.g. images. */
@@ -203,42 +284,47 @@ export class Trainer {
     return Promise.all(microBatches.map(async (examples) => (await head.ready?.(examples)) ?? examples));
   }
 
-  /** Number of a micro-batch in the run, from 0. */
-  private microStep(step: number, index: number): number {
-    return (step - 1) * this.args.gradientAccumulationSteps + index;
-  }
-
-  private collate(examples: readonly Example[], step: number, index: number): RaggedBatch {
-    const { head, info } = this.options.model.base;
-    return head.collate(examples, { info, seed: (this.args.seed + this.microStep(step, index)) >>> 0 });
-  }
-
-  private forward(batch: RaggedBatch, micro: number, step: number): { loss: Tensor; losses: Losses } {
-    const { model, auxiliaryLosses = [] } = this.options;
-    const { base } = model;
-    const context = new ForwardContext(true, this.args.seed, micro);
-    for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
-    let loss = base.taskLoss(batch, context);
-    const losses: Losses = {
-      loss: 0,
-      taskLoss: loss.item(),
-      densityLoss: 0,
-      density: meanDensity(context.mlps),
-      tokens: batch.tokens,
-    };
-    for (const auxiliary of auxiliaryLosses) {
-      const value = auxiliary.compute(context);
-      losses.densityLoss += value.item();
-      loss = add(loss, scale(value, auxiliary.weight));
-    }
-    losses.loss = loss.item();
-    if (!Number.isFinite(losses.loss)) throw this.notFinite('the loss', losses.loss, step);
-    return { loss, losses };
-  }
-
-  private notFinite(what: string, value: number, step: number): DeftuneError {
-    return new DeftuneError(
-      `step ${step}: ${what} is ${value}, expected a finite number; try a smaller learning rate (lr)`,
+  private async save(step: number, optimizer: Optimizer, isBest: boolean): Promise<void> {
+    const { model, auxiliaryLosses = [], checkpoints } = this.options;
+    this.progress.auxiliary = Object.fromEntries(
+      auxiliaryLosses.flatMap((loss) => (loss.state ? [[loss.name, loss.state()]] : [])),
     );
+    const parameters: TrainingState['parameters'] = new Map(
+      [...model.trainableParameters()].map(([name, parameter]) => [
+        name,
+        { dtype: 'F32', shape: [...parameter.shape], data: parameter.toFloats() },
+      ]),
+    );
+    const state = { step, optimizer: optimizer.state(), parameters, progress: structuredClone(this.progress) };
+    await checkpoints?.save(state, { isBest });
+    for (const callback of this.callbacks) await callback.onSave?.(step);
+  }
+
+  /** Goes back to the newest checkpoint. @returns its step; 0 where there is none */
+  private async restore(optimizer: Optimizer): Promise<number> {
+    const { checkpoints, auxiliaryLosses = [] } = this.options;
+    if (!checkpoints) throw new DeftuneError('checkpoints is missing, expected the store to resume from');
+    const state = await checkpoints.latest();
+    if (!state) return 0;
+    this.loadParameters(state);
+    optimizer.load(state.optimizer);
+    this.progress = structuredClone(state.progress);
+    for (const loss of auxiliaryLosses) loss.load?.(state.progress.auxiliary[loss.name]);
+    return state.step;
+  }
+
+  private loadParameters({ parameters, step }: TrainingState): void {
+    const own = this.options.model.trainableParameters();
+    const names = new Set([...own.keys(), ...parameters.keys()]);
+    for (const name of names) {
+      const [mine, stored] = [own.get(name), parameters.get(name)];
+      if (mine && stored && mine.shape.join() === stored.shape.join()) continue;
+      throw new DeftuneError(
+        `checkpoint of step ${step}: the parameter ${name} does not fit the model; it was made with other settings`,
+      );
+    }
+    for (const [name, parameter] of own) {
+      parameter.backend.writeF32(parameter.handle, (parameters.get(name) as { data: Float32Array }).data);
+    }
   }
 }

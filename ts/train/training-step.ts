@@ -1,0 +1,109 @@
+import { backward } from '../autograd/backward.js';
+import type { Example, RaggedBatch } from '../data/batching.js';
+import { meanDensity } from '../density/mean-density.js';
+import type { Model } from '../models/model.js';
+import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
+import { ForwardContext } from '../nn/forward-context.js';
+import type { Parameter } from '../nn/parameter.js';
+import { add, scale } from '../ops/elementwise.js';
+import { scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { firstNonFinite } from './first-non-finite.js';
+import { NonFiniteError } from './non-finite-error.js';
+
+/** Losses of a step. */
+export interface StepLosses {
+  /** taskLoss + Σ weight · auxiliary loss */
+  loss: number;
+  taskLoss: number;
+  /** Auxiliary losses without their weights; 0 where there are none. */
+  densityLoss: number;
+  /** Share of exact non-zeros of the MLP activations, over real tokens, averaged over layers. */
+  density: number;
+  /** Real tokens. */
+  tokens: number;
+}
+
+/** Losses and gradients of a step; the gradients live in the scope around it. */
+export interface StepResult {
+  losses: StepLosses;
+  gradients: Map<Parameter, number>;
+  /** Norm of all gradients together, before clipping. */
+  gradNorm: number;
+}
+
+/** What a step works on. */
+export interface StepInput {
+  model: Model;
+  auxiliaryLosses: readonly AuxiliaryLoss[];
+  /** From 1. */
+  step: number;
+  seed: number;
+  /** Number of the step's first micro-batch in the run, from 0: what random numbers depend on. */
+  firstMicroBatch: number;
+}
+
+/**
+ * Forward and backward pass over the micro-batches of a step, as if they were one batch: each loss counts by its labels.
+ *
+ * @throws NonFiniteError where a loss or gradient is NaN or infinite
+ */
+export function trainingStep(microBatches: readonly (readonly Example[])[], input: StepInput): StepResult {
+  const { model, seed, firstMicroBatch } = input;
+  const { backend, head, info } = model;
+  const gradients = new Map<Parameter, number>();
+  const batches = microBatches.map((examples, index) =>
+    head.collate(examples, { info, seed: (seed + firstMicroBatch + index) >>> 0 }),
+  );
+  const weights = batches.map((batch) => head.lossWeight(batch));
+  const labelled = weights.reduce((sum, weight) => sum + weight, 0);
+  const total: StepLosses = { loss: 0, taskLoss: 0, densityLoss: 0, density: 0, tokens: 0 };
+  batches.forEach((batch, index) => {
+    const share = (weights[index] ?? 0) / labelled;
+    scope(backend, () => {
+      const { loss, losses } = forward(batch, input, index);
+      for (const [leaf, gradient] of backward(loss, share)) {
+        const parameter = leaf as Parameter;
+        const sum = gradients.get(parameter);
+        // Kept in the step's scope, which ends after the update.
+        if (sum === undefined) gradients.set(parameter, backend.keep(gradient, 1));
+        else backend.addInPlace(sum, gradient, 1);
+      }
+      for (const key of ['loss', 'taskLoss', 'densityLoss', 'density'] as const) total[key] += losses[key] * share;
+      total.tokens += losses.tokens;
+    });
+  });
+  const gradNorm = Math.sqrt([...gradients.values()].reduce((sum, gradient) => sum + backend.sumSquares(gradient), 0));
+  if (!Number.isFinite(gradNorm)) {
+    const bad = [...gradients].find(([, gradient]) => !Number.isFinite(backend.sumSquares(gradient)))?.[0];
+    const name = [...model.namedParameters()].find(([, parameter]) => parameter === bad)?.[0] ?? 'a parameter';
+    throw new NonFiniteError(input.step, 'the gradient norm', gradNorm, `the gradient of ${name}`);
+  }
+  return { losses: total, gradients, gradNorm };
+}
+
+function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: Tensor; losses: StepLosses } {
+  const { model, auxiliaryLosses, seed, firstMicroBatch, step } = input;
+  const run = (): { loss: Tensor; losses: StepLosses } => {
+    const context = new ForwardContext(true, seed, firstMicroBatch + index);
+    for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
+    let loss = model.taskLoss(batch, context);
+    const losses = {
+      loss: 0,
+      taskLoss: loss.item(),
+      densityLoss: 0,
+      density: meanDensity(context.mlps),
+      tokens: batch.tokens,
+    };
+    for (const auxiliary of auxiliaryLosses) {
+      const value = auxiliary.compute(context);
+      losses.densityLoss += value.item();
+      loss = add(loss, scale(value, auxiliary.weight));
+    }
+    losses.loss = loss.item();
+    return { loss, losses };
+  };
+  const result = run();
+  if (Number.isFinite(result.losses.loss)) return result;
+  throw new NonFiniteError(step, 'the loss', result.losses.loss, firstNonFinite(model, run));
+}
