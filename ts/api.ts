@@ -16,5 +16,14 @@ export { getPeftModel, PeftModel, type PeftOptions } from './peft/peft-model.js'
 export { scope } from './tensor/scope.js';
 export { Tensor } from './tensor/tensor.js';
 export { evaluate, predict, type Evaluation, type Predictions } from './train/evaluate.js';
-export { Trainer, type EvaluationLog, type StepLog, type TrainerOptions, type TrainResult } from './train/trainer.js';
+export {
+  Trainer,
+  type EvaluationLog,
+  type StepLog,
+  type TrainerCallback,
+  type TrainerOptions,
+  type TrainResult,
+} from './train/trainer.js';
+export type { CheckpointStore, TrainingState } from './train/checkpoint.js';
+export { NonFiniteError } from './train/non-finite-error.js';
 export type { TrainingArguments } from './train/training-arguments.js';

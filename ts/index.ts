@@ -6,3 +6,4 @@ export { loadDataset, type LoadDatasetOptions } from './heads/load-dataset-node.
 export { readRecords } from './data/records-node.js';
 export * from './models/auto-model-node.js';
 export { applyAdapter, readAdapter, saveAdapter } from './peft/peft-files-node.js';
+export { checkpointDirectory, type CheckpointDirectoryOptions } from './train/checkpoint-directory-node.js';

@@ -172,6 +172,19 @@ export function writeFilesAtomic(folder: string, files: ReadonlyMap<string, stri
   }
 }
 
+/** Flushes a folder's entries to the disk, so that files renamed in it stay renamed. Does nothing where the system cannot. */
+export function syncFolder(path: string): void {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    fsyncSync(fd);
+  } catch {
+    // Windows opens no folders; its file system keeps the order of renames by itself.
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
 interface Staged {
   temporary: string;
   path: string;

@@ -52,6 +52,17 @@ export interface StoredAdapter {
  * @throws DeftuneError naming the directory that cannot be written to
  */
 export function saveAdapter(model: PeftModel, directory: string, baseDirectory: string, sidecar: Sidecar = {}): void {
+  const files = adapterFiles(model, baseDirectory, sidecar);
+  writeFilesAtomic(directory, files);
+  for (const name of [CONFIG, WEIGHTS]) if (!files.has(name)) rmSync(join(directory, name), { force: true });
+}
+
+/** Content of the files of an adapter by name, as {@link saveAdapter} writes them. */
+export function adapterFiles(
+  model: PeftModel,
+  baseDirectory: string,
+  sidecar: Sidecar = {},
+): Map<string, string | Uint8Array> {
   const { weightsFile = WEIGHTS } = model.method;
   const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
   if (weightsFile !== WEIGHTS) {
@@ -67,8 +78,7 @@ export function saveAdapter(model: PeftModel, directory: string, baseDirectory: 
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
   const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...sidecar };
   files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
-  writeFilesAtomic(directory, files);
-  for (const name of [CONFIG, WEIGHTS]) if (!files.has(name)) rmSync(join(directory, name), { force: true });
+  return files;
 }
 
 /** config.json of a fine-tuned model: the base's, with its labels. */

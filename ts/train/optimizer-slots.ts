@@ -10,7 +10,7 @@ export class OptimizerSlots {
   constructor(
     private readonly backend: Backend,
     parameters: readonly OptimizedParameter[],
-    private readonly names: readonly string[],
+    names: readonly string[],
   ) {
     for (const { name, parameter } of parameters) {
       for (const slot of names) {

@@ -32,12 +32,12 @@ export interface EvaluationLog extends Evaluation {
 
 /** Told of what happens in a run. A promise is waited for. */
 export interface TrainerCallback {
-  onStep?(log: StepLog, totalSteps: number): void | Promise<void>;
-  onEvaluate?(log: EvaluationLog): void | Promise<void>;
+  onStep?: ((log: StepLog, totalSteps: number) => void | Promise<void>) | undefined;
+  onEvaluate?: ((log: EvaluationLog) => void | Promise<void>) | undefined;
   /** After a checkpoint was saved. */
-  onSave?(step: number): void | Promise<void>;
+  onSave?: ((step: number) => void | Promise<void>) | undefined;
   /** A batch was left out, as its loss was not finite. */
-  onSkip?(error: NonFiniteError): void | Promise<void>;
+  onSkip?: ((error: NonFiniteError) => void | Promise<void>) | undefined;
 }
 
 /** What a trainer works on. */
