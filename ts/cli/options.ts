@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
+import { SCHEDULE_NAMES } from '../train/schedule.js';
 
 /** A number; the range is checked where the value is used. */
 export function number(text: string): number {
@@ -20,10 +21,15 @@ export function integers(text: string): number[] {
   return text.split(',').map(integer);
 }
 
+/** Names separated by commas. */
+export function list(text: string): string[] {
+  return text.split(',').map((name) => name.trim());
+}
+
 /** Names separated by commas, or one regular expression or `all-linear`. */
 export function targets(text: string): string | string[] {
   const isPattern = /[\\^$*+?()[\]{}|]/.test(text) || text === 'all-linear';
-  return isPattern ? text : text.split(',').map((name) => name.trim());
+  return isPattern ? text : list(text);
 }
 
 /** Options that every command understands. */
@@ -88,6 +94,17 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   dropout?: number;
   evalSteps?: number;
   evalEpochs?: boolean;
+  optimizer?: string;
+  momentum?: number;
+  exemptFromDecay?: string[];
+  cycles?: number;
+  power?: number;
+  minimum?: number;
+  decaySteps?: number;
+  metricForBest?: string;
+  earlyStopping?: number;
+  earlyStoppingThreshold?: number;
+  skipBadBatches?: number;
   loraR?: number;
   loraAlpha?: number;
   loraDropout?: number;
@@ -116,9 +133,16 @@ export function addRunOptions(command: Command): Command {
     .option('--beta <x>', 'steepness of tanh (default: 20)', number)
     .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)
     .option('--lr <x>', 'peak learning rate (default: 1e-3)', number)
-    .option('--scheduler <name>', 'linear or constant (default: linear)')
+    .option('--scheduler <name>', `${SCHEDULE_NAMES.join(', ')} (default: linear)`)
+    .option('--cycles <x>', 'waves of cosine (default: 0.5), runs of cosine_with_restarts (default: 1)', number)
+    .option('--power <x>', 'exponent of polynomial (default: 1)', number)
+    .option('--minimum <x>', 'lowest share of the rate, for polynomial and warmup_stable_decay', number)
+    .option('--decay-steps <n>', 'steps of the decay of warmup_stable_decay (default: a tenth)', integer)
+    .option('--optimizer <name>', 'adamw or sgd (default: adamw)')
+    .option('--momentum <x>', "SGD's momentum (default: 0)", number)
     .option('--warmup <n>', 'warm-up steps, or a share of the run below 1 (default: 0)', number)
-    .option('--weight-decay <x>', "AdamW's weight decay (default: 0)", number)
+    .option('--weight-decay <x>', 'weight decay (default: 0)', number)
+    .option('--exempt-from-decay <names>', 'ends of parameter names that are not decayed, by comma, e.g. bias', list)
     .option('--max-grad-norm <x>', 'clip gradients to this norm, 0: off (default: 1)', number)
     .option('--epochs <x>', 'passes over the data (default: 3)', number)
     .option('--max-steps <n>', 'steps of the run, instead of --epochs', integer)
@@ -128,6 +152,10 @@ export function addRunOptions(command: Command): Command {
     .option('--dropout <p>', "override the model's dropout", number)
     .option('--eval-steps <n>', 'evaluate each N steps', integer)
     .option('--eval-epochs', 'evaluate after each epoch')
+    .option('--metric-for-best <name>', 'loss or a metric: what the best evaluation is (default: the main metric)')
+    .option('--early-stopping <n>', 'stop after N evaluations that are no better (default: never)', integer)
+    .option('--early-stopping-threshold <x>', 'least gain that counts (default: 0)', number)
+    .option('--skip-bad-batches <n>', 'batches with a loss that is no number to leave out (default: 0)', integer)
     .option('--lora-r <n>', 'rank (default: 8)', integer)
     .option('--lora-alpha <x>', 'scale is alpha / r (default: 16)', number)
     .option('--lora-dropout <p>', 'dropout on the low-rank path (default: 0)', number)

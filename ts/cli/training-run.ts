@@ -5,6 +5,8 @@ import { densityLoss, type DensityLossOptions } from '../density/density-loss.js
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
+import type { CheckpointStore } from '../train/checkpoint.js';
+import type { TrainingArguments } from '../train/training-arguments.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
@@ -25,6 +27,13 @@ export interface FinishedRun {
   notices: string[];
 }
 
+/** How a run keeps checkpoints. */
+export interface Saving {
+  store(model: PeftModel): CheckpointStore;
+  args: Pick<Partial<TrainingArguments>, 'saveSteps' | 'saveEpochs' | 'saveBest' | 'loadBestModelAtEnd'>;
+  resume: boolean;
+}
+
 /** One run of train or compare. */
 export interface TrainingRun {
   options: RunOptions;
@@ -37,6 +46,9 @@ export interface TrainingRun {
   label: string;
   onStep?: (log: StepLog) => void;
   onEvaluate?: TrainerOptions['onEvaluate'];
+  signal?: AbortSignal | undefined;
+  /** Checkpoints, where the run keeps any. */
+  saving?: Saving | undefined;
 }
 
 /** Opens the model, injects the method, and trains with a progress bar. The caller disposes of the model. */
@@ -70,17 +82,23 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       auxiliaryLosses: loss ? [loss] : [],
       args: {
         ...definedArguments(options),
+        ...run.saving?.args,
         shuffle: options.shuffle,
         seed,
       },
+      checkpoints: run.saving?.store(model),
+      signal: run.signal,
       onStep: (log) => {
         run.onStep?.(log);
         progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
       },
       onEvaluate: run.onEvaluate,
+      onSkip: ({ message }) => {
+        notices.push(`a batch was left out: ${message}`);
+      },
     });
     const progress = createProgress(trainer.totalSteps, { label });
-    const result = await trainer.train().finally(() => {
+    const result = await trainer.train({ resume: run.saving?.resume ?? false }).finally(() => {
       progress.stop();
     });
     const warnings = [
@@ -133,17 +151,29 @@ function checkAdapterSettings(options: RunOptions, { method, config }: PeftModel
 }
 
 function definedArguments(options: RunOptions): TrainerOptions['args'] {
-  return {
-    learningRate: options.lr as number,
-    lrScheduler: options.scheduler as string,
-    warmup: options.warmup as number,
-    weightDecay: options.weightDecay as number,
-    maxGradNorm: options.maxGradNorm as number,
-    epochs: options.epochs as number,
-    maxSteps: options.maxSteps as number,
-    batchSize: options.batchSize as number,
-    gradientAccumulationSteps: options.accumulate as number,
-    evalSteps: options.evalSteps as number,
-    evalEpochs: options.evalEpochs as boolean,
+  const given = {
+    learningRate: options.lr,
+    lrScheduler: options.scheduler,
+    warmup: options.warmup,
+    weightDecay: options.weightDecay,
+    maxGradNorm: options.maxGradNorm,
+    epochs: options.epochs,
+    maxSteps: options.maxSteps,
+    batchSize: options.batchSize,
+    gradientAccumulationSteps: options.accumulate,
+    evalSteps: options.evalSteps,
+    evalEpochs: options.evalEpochs,
+    optimizer: options.optimizer,
+    momentum: options.momentum,
+    noDecay: options.exemptFromDecay,
+    cycles: options.cycles,
+    power: options.power,
+    minimum: options.minimum,
+    decaySteps: options.decaySteps,
+    metricForBestModel: options.metricForBest,
+    earlyStoppingPatience: options.earlyStopping,
+    earlyStoppingThreshold: options.earlyStoppingThreshold,
+    skipBadBatches: options.skipBadBatches,
   };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

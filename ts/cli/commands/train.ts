@@ -1,15 +1,18 @@
 import { resolve } from 'node:path';
+import process from 'node:process';
 import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { DeftuneError } from '../../error.js';
 import { checkOutputFile, checkOutputFolder } from '../../io/files-node.js';
-import { saveAdapter } from '../../peft/peft-files-node.js';
+import { adapterFiles, saveAdapter } from '../../peft/peft-files-node.js';
+import { checkpointDirectory, checkpointSteps } from '../../train/checkpoint-directory-node.js';
+import { catchSignals } from '../catch-signals.js';
 import { describeMachine } from '../describe-machine.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
 import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
-import { trainingRun } from '../training-run.js';
+import { trainingRun, type Saving } from '../training-run.js';
 import { formatPercent, formatSeconds } from '../ui/format.js';
 
 interface TrainOptions extends RunOptions {
@@ -17,6 +20,12 @@ interface TrainOptions extends RunOptions {
   seed: number;
   out: string;
   log?: string;
+  saveSteps?: number;
+  saveEpochs?: boolean;
+  saveBest?: boolean;
+  saveTotalLimit?: number;
+  loadBest?: boolean;
+  resume?: boolean;
 }
 
 /** `deftune train`: one run, PEFT or (with --density) DEFT. */
@@ -29,6 +38,12 @@ export const train = addRunOptions(
   )
   .option('--seed <n>', 'seed of the order, the new weights and dropout', integer, 0)
   .option('--log <file>', 'write one JSON line a step')
+  .option('--save-steps <n>', 'save a checkpoint in DIR/checkpoint-STEP each N steps', integer)
+  .option('--save-epochs', 'save a checkpoint after each epoch')
+  .option('--save-best', 'save a checkpoint at each best evaluation so far')
+  .option('--save-total-limit <n>', 'checkpoints to keep, the best and the newest always (default: all)', integer)
+  .option('--load-best', 'end with the parameters of the best evaluation')
+  .option('--resume', 'go on from the newest complete checkpoint in --out')
   .action(async (options: TrainOptions) => {
     checkOutputFolder(options.out);
     if (options.log !== undefined) checkOutputFile(options.log);
@@ -37,6 +52,7 @@ export const train = addRunOptions(
         `--out is ${options.out}, the model's own folder; expected another, for the model to stay`,
       );
     }
+    checkCheckpoints(options);
     const data = await loadData(options, 'train');
     const backend = await createBackend(options);
     if (options.density === undefined) {
@@ -53,9 +69,10 @@ export const train = addRunOptions(
     let log: JsonLinesWriter | undefined;
     const write = (entry: unknown): void => {
       if (options.log === undefined) return;
-      log ??= new JsonLinesWriter(options.log);
+      log ??= new JsonLinesWriter(options.log, { append: options.resume });
       log.write(entry);
     };
+    const interruption = catchSignals();
     const { model, result, ...run } = await trainingRun({
       options,
       data,
@@ -65,7 +82,22 @@ export const train = addRunOptions(
       label: density ? 'DEFT' : 'PEFT',
       onStep: write,
       onEvaluate: write,
-    }).finally(() => log?.close());
+      signal: interruption.signal,
+      saving: saving(options),
+    }).finally(() => {
+      log?.close();
+      interruption.release();
+    });
+    if (result.ended === 'aborted') {
+      const resume = `checkpoint: ${options.out}/checkpoint-${result.steps}; --resume goes on from it`;
+      print(
+        { interrupted: true, steps: result.steps, out: options.out },
+        [`interrupted after ${result.steps} steps; ${result.steps > 0 ? resume : 'nothing to save'}`],
+        options.json,
+      );
+      process.exitCode = interruption.exitCode();
+      return;
+    }
     const { evaluation } = result;
     const last = result.log.at(-1);
     const summary = {
@@ -74,6 +106,9 @@ export const train = addRunOptions(
       density: run.density ?? null,
       trainable: model.describeTrainable(),
       steps: result.steps,
+      resumedAfter: result.resumedAfter,
+      ended: result.ended,
+      best: result.best ?? null,
       seconds: result.seconds,
       loss: last?.loss,
       trainExamples: run.trainExamples,
@@ -104,3 +139,31 @@ export const train = addRunOptions(
       options.json,
     );
   });
+
+/** Checkpoints of another run would be taken for this run's by a later --resume. */
+function checkCheckpoints({ out, resume }: TrainOptions): void {
+  const steps = checkpointSteps(out);
+  if (steps.length === 0 || resume) return;
+  throw new DeftuneError(
+    `${out} has checkpoints of an earlier run (the newest of step ${steps.at(-1)}), expected --resume to go on from it, or another --out`,
+  );
+}
+
+/** Where and when checkpoints are saved; an interrupted run saves one in any case. */
+function saving(options: TrainOptions): Saving {
+  return {
+    store: (model) =>
+      checkpointDirectory(options.out, {
+        saveTotalLimit: options.saveTotalLimit,
+        extraFiles: () => adapterFiles(model, options.model),
+        onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
+      }),
+    args: {
+      ...(options.saveSteps === undefined ? {} : { saveSteps: options.saveSteps }),
+      saveEpochs: options.saveEpochs ?? false,
+      saveBest: options.saveBest ?? false,
+      loadBestModelAtEnd: options.loadBest ?? false,
+    },
+    resume: options.resume ?? false,
+  };
+}
