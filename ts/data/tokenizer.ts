@@ -1,83 +1,122 @@
-import { Tokenizer as PackagePipeline } from '@huggingface/tokenizers';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
-import { truncatePair } from './truncate-pair.js';
+import { AddedTokens } from './tokenization/added-tokens.js';
+import type { AlignedText } from './tokenization/aligned-text.js';
+import { cleanUpSpaces, buildDecoder, type Decoder } from './tokenization/decoders.js';
+import { buildTokenModel } from './tokenization/models/index.js';
+import type { TokenModel } from './tokenization/models/token-model.js';
+import { buildNormalizer } from './tokenization/normalizers.js';
+import { buildPostProcessor, type PostProcessor } from './tokenization/post-processors.js';
+import { buildPreTokenizer, type PreTokenizer } from './tokenization/pre-tokenizers.js';
+import { specialTokensOf, type SpecialTokenRole } from './tokenization/special-tokens.js';
+import type { SequenceId, Token } from './tokenization/token.js';
+import { cutToLimit, type Truncation } from './tokenization/windows.js';
+
+export type { SequenceId } from './tokenization/token.js';
+export type { Truncation } from './tokenization/windows.js';
 
 /** Options of Tokenizer.encode. */
 export interface EncodeOptions {
-  /** A second text, for sentence-pair tasks; an empty one still makes a pair. */
+  /** A second text, for sentence pairs and for question and context; an empty one still makes a pair. */
   textPair?: string | undefined;
   /** Most tokens of the result, special tokens included; default: no limit. */
   maxLength?: number | undefined;
+  /** What is cut to fit `maxLength`; default `longest-first`. */
+  truncation?: Truncation | undefined;
+  /** Whether to add the special tokens; default true. */
+  addSpecialTokens?: boolean | undefined;
 }
 
-/** One encoded example; both lists have one element a token. */
+/** Options of Tokenizer.encodeWindows. */
+export interface WindowOptions extends EncodeOptions {
+  /** Tokens of the text being cut that a window repeats from the one before; default 0. */
+  stride?: number | undefined;
+}
+
+/** One encoded example; each list has one element a token. */
 export interface EncodedText {
   inputIds: number[];
   tokenTypeIds: number[];
+  /** Where each token stands in its text: start and end (exclusive) in UTF-16 units. [0, 0] for added special tokens. */
+  offsets: [start: number, end: number][];
+  /** The text that each token belongs to: 0, or 1 for `textPair`; null for added special tokens. */
+  sequenceIds: SequenceId[];
   /** Whether text was cut to fit `maxLength`. */
   truncated: boolean;
 }
 
-type JsonObject = Record<string, unknown>;
-
-/** The parts of the package's tokenizer used here, stated because its type files do not resolve under NodeNext. */
-interface Pipeline {
-  normalizer: ((text: string) => string) | null;
-  model: { unk_token_id?: number } | null;
-  post_processor:
-    | ((
-        first: string[],
-        second: string[] | null,
-        special: boolean,
-      ) => {
-        tokens: string[];
-        tokens_pair?: string[] | null;
-        token_type_ids?: (number | undefined)[];
-      })
-    | null;
-  tokenize(text: string, options: { add_special_tokens: boolean }): string[];
-  token_to_id(token: string): number | undefined;
-  get_vocab(withAdded: boolean): Map<string, number>;
+/** Options of Tokenizer.decode. */
+export interface DecodeOptions {
+  /** Whether to leave out special tokens; default false. */
+  skipSpecialTokens?: boolean | undefined;
 }
 
+type JsonObject = Record<string, unknown>;
+
 /**
- * Turns text into token ids as a model's `tokenizer.json` prescribes, special tokens included. Its
- * padding and truncation settings are ignored: batches here are ragged, and the limit is the caller's.
+ * Turns text into token ids and back as a model's `tokenizer.json` prescribes, like the Rust library `tokenizers`. The file's padding
+ * and truncation settings are ignored: batches here are ragged, and the limit is the caller's. Lone surrogates, which UTF-8 cannot
+ * express, are read as U+FFFD.
  */
 export class Tokenizer {
   /** Number of tokens, added ones included. */
   readonly vocabSize: number;
-  /** Id of the padding token, if the tokenizer has one. */
+  /** `model_max_length` of tokenizer_config.json, if it is a real limit. */
+  readonly modelMaxLength: number | undefined;
   readonly padTokenId: number | undefined;
-  /** Id of the mask token, if the tokenizer has one. */
+  readonly bosTokenId: number | undefined;
+  readonly eosTokenId: number | undefined;
+  readonly unkTokenId: number | undefined;
+  readonly clsTokenId: number | undefined;
+  readonly sepTokenId: number | undefined;
   readonly maskTokenId: number | undefined;
   /** Ids that stand for no text: of `[CLS]`, `<pad>` and the like. */
   readonly specialTokenIds: readonly number[];
-  /** `model_max_length` of tokenizer_config.json, if it is a real limit. */
-  readonly modelMaxLength: number | undefined;
-  readonly #pipeline: Pipeline;
-  readonly #singleTypes: boolean;
+  readonly #model: TokenModel;
+  readonly #added: AddedTokens;
+  readonly #preTokenizer: PreTokenizer | undefined;
+  readonly #postProcessor: PostProcessor | undefined;
+  readonly #decoder: Decoder | undefined;
+  readonly #cleansUp: boolean;
 
-  private constructor(pipeline: Pipeline, singleTypes: boolean, config: JsonObject, special: readonly number[]) {
-    this.#pipeline = pipeline;
-    this.#singleTypes = singleTypes;
-    this.vocabSize = pipeline.get_vocab(true).size;
-    const pad =
-      typeof config['pad_token'] === 'object'
-        ? (config['pad_token'] as JsonObject | null)?.['content']
-        : config['pad_token'];
-    this.padTokenId = [pad, '[PAD]', '<pad>']
-      .flatMap((t) => (typeof t === 'string' ? [this.tokenToId(t)] : []))
-      .find((id) => id !== undefined);
-    const mask = config['mask_token'];
-    this.maskTokenId = [isObject(mask) ? mask['content'] : mask, '[MASK]', '<mask>']
-      .flatMap((t) => (typeof t === 'string' ? [this.tokenToId(t)] : []))
-      .find((id) => id !== undefined);
-    this.specialTokenIds = special;
+  private constructor(json: JsonObject, config: JsonObject, name: string) {
+    const at = (part: string): string => `${name}: ${part}`;
+    const has = (part: string): boolean => json[part] !== undefined && json[part] !== null;
+    this.#model = buildTokenModel(json['model'], at('model'));
+    const normalizer = has('normalizer') ? buildNormalizer(json['normalizer'], at('normalizer')) : undefined;
+    this.#added = new AddedTokens(
+      json['added_tokens'] ?? [],
+      this.#model,
+      normalizer ?? ((text) => text),
+      at('added_tokens'),
+    );
+    this.#preTokenizer = has('pre_tokenizer')
+      ? buildPreTokenizer(json['pre_tokenizer'], at('pre_tokenizer'))
+      : undefined;
+    this.#postProcessor = has('post_processor')
+      ? buildPostProcessor(json['post_processor'], at('post_processor'))
+      : undefined;
+    this.#decoder = has('decoder') ? buildDecoder(json['decoder'], at('decoder')) : undefined;
+    this.vocabSize = this.#model.vocabSize + this.#added.count;
     // transformers writes 1e30 for "no limit".
     const limit = config['model_max_length'];
     this.modelMaxLength = Number.isSafeInteger(limit) && (limit as number) > 0 ? (limit as number) : undefined;
+    const isMerging = (json['model'] as JsonObject)['merges'] !== undefined;
+    // transformers leaves the text of byte-pair encodings alone.
+    this.#cleansUp = config['clean_up_tokenization_spaces'] === true && !isMerging;
+    const special = specialTokensOf(config, (token) => this.tokenToId(token) !== undefined);
+    const idOf = (role: SpecialTokenRole): number | undefined => {
+      const token = special[role];
+      return token === undefined ? undefined : this.tokenToId(token);
+    };
+    this.padTokenId = idOf('pad');
+    this.bosTokenId = idOf('bos');
+    this.eosTokenId = idOf('eos');
+    this.unkTokenId = idOf('unk');
+    this.clsTokenId = idOf('cls');
+    this.sepTokenId = idOf('sep');
+    this.maskTokenId = idOf('mask');
+    this.specialTokenIds = this.#added.specialIds();
   }
 
   /**
@@ -98,118 +137,114 @@ export class Tokenizer {
         `${name}: its tokenizer_config.json is ${showValue(tokenizerConfigJson)}, expected an object`,
       );
     }
-    const absent = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-    try {
-      // Only eos_token is passed on: the other settings would override what tokenizer.json says.
-      const pipeline: Pipeline = new PackagePipeline(
-        { ...absent, ...tokenizerJson },
-        { eos_token: tokenizerConfigJson['eos_token'] },
-      ) as unknown as Pipeline;
-      repairNormalizer(pipeline, tokenizerJson['normalizer']);
-      const added = tokenizerJson['added_tokens'];
-      const special = (Array.isArray(added) ? added : []).flatMap((token: unknown) =>
-        isObject(token) && token['special'] === true && typeof token['id'] === 'number' ? [token['id']] : [],
-      );
-      return new Tokenizer(pipeline, usesRoberta(tokenizerJson['post_processor']), tokenizerConfigJson, special);
-    } catch (cause) {
-      throw new DeftuneError(
-        `${name}: not a usable tokenizer: ${cause instanceof Error ? cause.message : String(cause)}`,
-        { cause },
-      );
-    }
+    return new Tokenizer(tokenizerJson, tokenizerConfigJson, name);
   }
 
   /** The id of a token as spelled in the vocabulary. */
   tokenToId(token: string): number | undefined {
-    return this.#pipeline.token_to_id(token);
+    return this.#added.idOf(token) ?? this.#model.tokenToId(token);
+  }
+
+  /** The token of an id, as spelled in the vocabulary. */
+  idToToken(id: number): string | undefined {
+    return this.#added.tokenOf(id) ?? this.#model.idToToken(id);
   }
 
   /**
-   * Encodes a text or a pair of texts. Over `maxLength`, special tokens stay and text is cut from the
-   * right: of a pair, the longer text first, as transformers does.
+   * Encodes a text or a pair of texts. Over `maxLength`, special tokens stay and text is cut from the right.
    *
-   * @throws DeftuneError when `maxLength` does not even hold the special tokens
+   * @throws DeftuneError when `maxLength` does not even hold the special tokens, or the text to be cut is too short
    */
   encode(text: string, options: EncodeOptions = {}): EncodedText {
-    const { textPair, maxLength } = options;
-    let first = this.#pipeline.tokenize(text, { add_special_tokens: false });
-    let second = textPair === undefined ? null : this.#pipeline.tokenize(textPair, { add_special_tokens: false });
-    let truncated = false;
-    if (maxLength !== undefined) {
-      const special = this.#assemble([], second && []).tokens.length;
-      if (!Number.isSafeInteger(maxLength) || maxLength < Math.max(special, 1)) {
-        throw new DeftuneError(
-          `maxLength is ${showValue(maxLength)}, expected a whole number of at least ${Math.max(special, 1)}, room for the special tokens`,
-        );
-      }
-      const limit = maxLength - special;
-      const [keepFirst, keepSecond] = second
-        ? truncatePair(first.length, second.length, limit)
-        : [Math.min(first.length, limit), 0];
-      truncated = keepFirst < first.length || (second !== null && keepSecond < second.length);
-      first = first.slice(0, keepFirst);
-      second = second && second.slice(0, keepSecond);
+    const [tokens, isCut] = this.#assemble(text, options, 0, true);
+    return toEncoded(tokens[0]!, isCut);
+  }
+
+  /**
+   * Encodes a text or a pair in as many overlapping windows as `maxLength` needs, in the order of transformers'
+   * `return_overflowing_tokens`. For question answering: `encodeWindows(question, { textPair: context, truncation: 'only-second', … })`.
+   *
+   * @throws DeftuneError as encode does, and when `stride` leaves nothing new for a window
+   */
+  encodeWindows(text: string, { stride = 0, ...options }: WindowOptions = {}): EncodedText[] {
+    const [windows, isCut] = this.#assemble(text, options, stride, false);
+    return windows.map((tokens) => toEncoded(tokens, isCut));
+  }
+
+  /**
+   * The text of token ids; those outside the vocabulary are left out.
+   *
+   * @param ids token ids, special ones included
+   */
+  decode(ids: Iterable<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
+    const tokens: string[] = [];
+    for (const id of ids) {
+      const token = this.idToToken(id);
+      if (token !== undefined && !(skipSpecialTokens && this.#added.isSpecial(token))) tokens.push(token);
     }
-    const { tokens, types } = this.#assemble(first, second);
-    const inputIds = tokens.map((token) => this.#idOf(token));
-    return { inputIds, tokenTypeIds: types, truncated };
+    const text = this.#decoder ? this.#decoder(tokens).join('') : tokens.join(' ');
+    return this.#cleansUp ? cleanUpSpaces(text) : text;
   }
 
-  /** Adds the special tokens. */
-  #assemble(first: string[], second: string[] | null): { tokens: string[]; types: number[] } {
-    const processor = this.#pipeline.post_processor;
-    const result: ReturnType<NonNullable<Pipeline['post_processor']>> = processor
-      ? processor(first, second, true)
-      : { tokens: first, tokens_pair: second };
-    // Processors that add nothing (ByteLevel) leave the two sequences apart.
-    const rest: string[] = result.tokens_pair ?? [];
-    const tokens = [...result.tokens, ...rest];
-    const given = (!this.#singleTypes && result.token_type_ids) || [];
-    // Without a processor that says so, transformers gives the second text type 1 all the same.
-    const own = rest.length > 0 ? result.tokens.length : tokens.length;
-    const types = tokens.map((_, i) => given[i] ?? (i >= own ? 1 : 0));
-    return { tokens, types };
-  }
-
-  #idOf(token: string): number {
-    const id = this.#pipeline.token_to_id(token) ?? this.#pipeline.model?.unk_token_id;
-    if (id === undefined)
+  /** The tokens of each window (or of the first alone), and whether anything was cut. */
+  #assemble(text: string, options: EncodeOptions, stride: number, firstOnly: boolean): [Token[][], boolean] {
+    const { textPair, maxLength, truncation = 'longest-first', addSpecialTokens = true } = options;
+    const texts = [this.#tokenize(text, 0), ...(textPair === undefined ? [] : [this.#tokenize(textPair, 1)])];
+    const special = addSpecialTokens ? (this.#postProcessor?.added(texts.length > 1) ?? 0) : 0;
+    if (maxLength !== undefined && (!Number.isSafeInteger(maxLength) || maxLength < Math.max(special, 1))) {
       throw new DeftuneError(
-        `token ${showValue(token)} is not in the vocabulary, and the tokenizer has no unknown token`,
+        `maxLength is ${showValue(maxLength)}, expected a whole number of at least ${Math.max(special, 1)}, room for the special tokens`,
       );
-    return id;
+    }
+    const lengths = texts.map((tokens) => tokens.length) as [number] | [number, number];
+    const limit = maxLength === undefined ? undefined : maxLength - special;
+    const windows = cutToLimit(lengths, limit, truncation, stride);
+    const isCut = windows.some((list) => list.length > 1);
+    const combinations = firstOnly ? [texts.map(() => 0)] : combine(windows.map((list) => list.length));
+    const results = combinations.map((indexes) => {
+      const parts = texts.map((tokens, i) => tokens.slice(...windows[i]![indexes[i]!]!));
+      const isOverflow = indexes.map((index) => index > 0);
+      return (this.#postProcessor?.process(parts, isOverflow, addSpecialTokens) ?? parts).flat();
+    });
+    return [results, isCut];
+  }
+
+  #tokenize(text: string, sequenceId: 0 | 1): Token[] {
+    const source = text.replace(/\p{Surrogate}/gu, '\ufffd');
+    const tokens: Token[] = [];
+    const put = (id: number, word: AlignedText, from: number, to: number): void => {
+      const [start, end] = word.spanOf(from, to);
+      tokens.push({ id, value: word.text.slice(from, to), source, start, end, typeId: sequenceId, sequenceId });
+    };
+    for (const piece of this.#added.split(source)) {
+      if (piece.id !== undefined) {
+        put(piece.id, piece.text, 0, piece.text.text.length);
+        continue;
+      }
+      for (const word of this.#preTokenizer?.(piece.text) ?? [piece.text]) {
+        for (const { id, start, end } of this.#model.tokenize(word.text)) put(id, word, start, end);
+      }
+    }
+    return tokens;
   }
 }
 
-/** Whether the special tokens are RoBERTa's, which the reference gives type 0 throughout but the package does not. */
-function usesRoberta(processor: unknown): boolean {
-  if (!isObject(processor)) return false;
-  const parts = processor['processors'];
-  return processor['type'] === 'RobertaProcessing' || (Array.isArray(parts) && parts.some(usesRoberta));
+/** Pairs of windows in the reference's order: the first of both, then each further one of the first text with all of the second, … */
+function combine([first = 1, second]: readonly number[]): number[][] {
+  if (second === undefined) return Array.from({ length: first }, (_, i) => [i]);
+  const pairs = (i: number): number[][] => Array.from({ length: second }, (_, j) => [i, j]);
+  const [whole, ...rest] = pairs(0);
+  return [whole!, ...Array.from({ length: first - 1 }, (_, i) => pairs(i + 1)).flat(), ...rest];
 }
 
-/** Adapts text where the package's normalizers differ from the reference's. */
-function repairNormalizer(pipeline: Pipeline, config: unknown): void {
-  const { normalizer } = pipeline;
-  if (!normalizer || !isObject(config)) return;
-  const lowercases = someNormalizer(config, (part) => part['type'] === 'Lowercase' || part['lowercase'] === true);
-  const setsApart = someNormalizer(
-    config,
-    (part) => part['type'] === 'BertNormalizer' && part['handle_chinese_chars'] === true,
-  );
-  pipeline.normalizer = (text) => {
-    // JavaScript lowercases a final sigma to its final form; the reference knows no context.
-    if (lowercases) text = text.replaceAll('Σ', 'σ');
-    // The package looks at UTF-16 halves, so it misses the ideographs beyond U+FFFF.
-    if (setsApart) text = text.replace(/[\u{20000}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/gu, ' $& ');
-    return normalizer(text);
+function toEncoded(tokens: readonly Token[], truncated: boolean): EncodedText {
+  return {
+    inputIds: tokens.map(({ id }) => id),
+    tokenTypeIds: tokens.map(({ typeId }) => typeId),
+    offsets: tokens.map(({ start, end }) => [start, end]),
+    sequenceIds: tokens.map(({ sequenceId }) => sequenceId),
+    truncated,
   };
-}
-
-function someNormalizer(config: unknown, holds: (part: JsonObject) => boolean): boolean {
-  if (!isObject(config)) return false;
-  const parts = config['normalizers'];
-  return holds(config) || (Array.isArray(parts) && parts.some((part) => someNormalizer(part, holds)));
 }
 
 function isObject(value: unknown): value is JsonObject {
