@@ -1,8 +1,6 @@
-import { join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { AutoTokenizer } from '../data/auto-tokenizer-node.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { fileExists } from '../io/files-node.js';
 import { AutoModel } from '../models/auto-model-node.js';
 import type { Head } from '../heads/head.js';
 import type { Model, ModelOptions } from '../models/model.js';
@@ -38,5 +36,5 @@ export async function openModel(
 
 /** The directory's tokenizer; undefined where it has none (then only `inputIds` can be read). */
 async function openTokenizer(directory: string): Promise<Tokenizer | undefined> {
-  return fileExists(join(directory, 'tokenizer.json')) ? AutoTokenizer.fromPretrained(directory) : undefined;
+  return AutoTokenizer.isIn(directory) ? AutoTokenizer.fromPretrained(directory) : undefined;
 }
