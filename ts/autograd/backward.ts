@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.js';
  * Gradients of a scalar with respect to every leaf that requires one (parameters). Reverse-mode differentiation over the recorded
  * operations, latest first.
  *
- * @returns handle of the gradient by leaf, in the current scope.
+ * @returns handle of the gradient by leaf, in the current scope; each leaf has one of its own, which may be written to.
  * @throws DeftuneError where `loss` is not a recorded scalar.
  */
 export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
@@ -53,6 +53,13 @@ export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
       if (!grad) throw new DeftuneError(`${node.name}: no gradient for input ${index}, which requires one`);
       give(input, grad);
     });
+  }
+  // An operation may hand one gradient to several inputs (a + b).
+  const given = new Set<number>();
+  for (const [leaf, grad] of leaves) {
+    const isShared = given.has(grad);
+    if (isShared) leaves.set(leaf, backend.toDense(grad));
+    else given.add(grad);
   }
   return leaves;
 }
