@@ -22,7 +22,8 @@ import { parseJson } from './parse-json.js';
 /** Largest single read or write: one system call moves less than 2 GiB. */
 const CHUNK = 1 << 30;
 
-function explain(path: string, action: string, cause: unknown): DeftuneError {
+/** A DeftuneError that says in plain words why a file cannot be read or written. */
+export function explainFileError(path: string, action: string, cause: unknown): DeftuneError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   const why =
     code === 'ENOENT'
@@ -59,7 +60,7 @@ export function readBytes(path: string): Uint8Array {
   try {
     fd = openSync(path, 'r');
   } catch (cause) {
-    throw explain(path, 'read', cause);
+    throw explainFileError(path, 'read', cause);
   }
   try {
     const stat = fstatSync(fd);
@@ -74,7 +75,7 @@ export function readBytes(path: string): Uint8Array {
     }
     return bytes;
   } catch (cause) {
-    throw explain(path, 'read', cause);
+    throw explainFileError(path, 'read', cause);
   } finally {
     closeSync(fd);
   }
@@ -115,7 +116,7 @@ export function checkOutputFile(path: string): void {
     if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
     accessSync(folder, constants.W_OK);
   } catch (cause) {
-    throw explain(path, 'write', cause);
+    throw explainFileError(path, 'write', cause);
   }
 }
 
@@ -131,7 +132,7 @@ export function checkOutputFolder(path: string): void {
     if (!statSync(existing).isDirectory()) throw new Error(`${existing} is a file, expected a folder`);
     accessSync(existing, constants.W_OK);
   } catch (cause) {
-    throw explain(path, 'write', cause);
+    throw explainFileError(path, 'write', cause);
   }
 }
 
@@ -147,7 +148,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   try {
     commit([stage(path, data)]);
   } catch (cause) {
-    throw explain(path, 'write', cause);
+    throw explainFileError(path, 'write', cause);
   }
 }
 
@@ -168,7 +169,7 @@ export function writeFilesAtomic(folder: string, files: ReadonlyMap<string, stri
   } catch (cause) {
     for (const { temporary } of staged) removeQuietly(temporary);
     if (made !== undefined) rmSync(made, { recursive: true, force: true });
-    throw explain(folder, 'write', cause);
+    throw explainFileError(folder, 'write', cause);
   }
 }
 
