@@ -1,0 +1,98 @@
+/** BERT-base's shape. Dropout as in the checkpoint's config. */
+export const BERT_BASE = {
+  model_type: 'bert',
+  vocab_size: 30522,
+  hidden_size: 768,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  intermediate_size: 3072,
+  hidden_act: 'gelu',
+  max_position_embeddings: 512,
+  type_vocab_size: 2,
+  layer_norm_eps: 1e-12,
+  hidden_dropout_prob: 0.1,
+  attention_probs_dropout_prob: 0.1,
+  initializer_range: 0.02,
+};
+
+/**
+ * A checkpoint of random weights. With a ReLU, `density` sets the biases of the up-projections so that about this share of the
+ * activations is not zero: their inputs come out of a layer norm, so that a random projection of them is normal with the variance
+ * hidden_size * 0.02².
+ */
+export function randomBert(config, density) {
+  const { hidden_size: d, intermediate_size: dFf } = config;
+  const sigma = config.initializer_range * Math.sqrt(d);
+  const shapes = new Map();
+  const linear = (path, out, inputs) => shapes.set(`${path}.weight`, [out, inputs]).set(`${path}.bias`, [out]);
+  const norm = (path) => shapes.set(`${path}.weight`, [d]).set(`${path}.bias`, [d]);
+  shapes.set('bert.embeddings.word_embeddings.weight', [config.vocab_size, d]);
+  shapes.set('bert.embeddings.position_embeddings.weight', [config.max_position_embeddings, d]);
+  shapes.set('bert.embeddings.token_type_embeddings.weight', [config.type_vocab_size, d]);
+  norm('bert.embeddings.LayerNorm');
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const path = `bert.encoder.layer.${layer}`;
+    for (const name of ['query', 'key', 'value']) linear(`${path}.attention.self.${name}`, d, d);
+    linear(`${path}.attention.output.dense`, d, d);
+    norm(`${path}.attention.output.LayerNorm`);
+    linear(`${path}.intermediate.dense`, dFf, d);
+    linear(`${path}.output.dense`, d, dFf);
+    norm(`${path}.output.LayerNorm`);
+  }
+  linear('bert.pooler.dense', d, d);
+  linear('classifier', 2, d);
+
+  const values = (name, size) => {
+    if (/LayerNorm\.weight$/.test(name)) return new Float32Array(size).fill(1);
+    if (/intermediate\.dense\.bias$/.test(name) && density !== undefined) {
+      return new Float32Array(size).fill(-sigma * upperQuantile(density));
+    }
+    if (name.endsWith('.bias')) return new Float32Array(size);
+    return uniform(size, config.initializer_range);
+  };
+  return {
+    name: 'random weights',
+    names: () => [...shapes.keys()],
+    get(name) {
+      const shape = shapes.get(name);
+      if (!shape) return undefined;
+      const floats = values(
+        name,
+        shape.reduce((product, dim) => product * dim, 1),
+      );
+      return { dtype: 'F32', shape, data: new Uint8Array(floats.buffer) };
+    },
+  };
+}
+
+let state = 0x2545f491;
+/** Uniform numbers of the given standard deviation. */
+function uniform(size, deviation) {
+  const out = new Float32Array(size);
+  const factor = (deviation * Math.sqrt(12)) / 2 ** 32;
+  for (let i = 0; i < size; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    out[i] = state * factor;
+  }
+  return out;
+}
+
+/** x with P(standard normal > x) = share. */
+function upperQuantile(share) {
+  const step = 1e-4;
+  let x = 8;
+  for (let tail = 0; tail < share && x > -8; x -= step)
+    tail += (step * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI);
+  return x;
+}
+
+/** Sequence lengths like SST-2's: 32 quantiles of a normal of mean 25 and deviation 12, from 4 tokens up. */
+export const SST2_LENGTHS = Array.from({ length: 32 }, (_, i) =>
+  Math.max(4, Math.round(25 + 12 * upperQuantile((i + 0.5) / 32))),
+);
+
+/** Multiply-adds x 2 of one token's forward pass through the encoder's linear layers. */
+export const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate_size: dFf }) =>
+  2 * layers * (4 * d * d + 2 * d * dFf);

@@ -1,0 +1,92 @@
+// npm run bench:train: one optimizer step of a BERT-base-shaped model with LoRA, against PyTorch, transformers and peft. Both sides are
+// processes of their own that take steps in turn; their peak memory is compared at the end.
+import os from 'node:os';
+import { join } from 'node:path';
+import { benchOptions, numberFrom } from './options.mjs';
+import { benchFolder, findPython } from './peers.mjs';
+import { BERT_BASE, flopsPerToken, SST2_LENGTHS } from './random-bert.mjs';
+import { Report } from './report.mjs';
+import { interleaved, Worker } from './worker.mjs';
+
+const options = benchOptions('npm run bench:train --', 'Times a training step.', (command) =>
+  command
+    .option('--precision <name>', 'f32 or bf16', 'f32')
+    .option('--density <share>', 'ReLU with this share of non-zeros (0 to 1); without it: GELU, dense', numberFrom(0))
+    .option('--steps <n>', 'steps of each side; the best counts', numberFrom(1), 4)
+    .option('--no-peer', 'leave PyTorch out'),
+);
+const { precision, density, steps } = options;
+const activation = density === undefined ? 'gelu' : 'relu';
+const lengths = JSON.stringify(SST2_LENGTHS);
+const threads = os.cpus().length;
+
+const python = options.peer ? findPython(['torch', 'transformers', 'peft']) : undefined;
+const peer =
+  python &&
+  new Worker('torch', python, [
+    join(benchFolder, 'peers', 'torch-train.py'),
+    activation,
+    precision,
+    lengths,
+    String(threads),
+  ]);
+const ours = new Worker('deftune', process.execPath, [
+  join(benchFolder, 'ours', 'train.mjs'),
+  activation,
+  density === undefined ? '' : String(density),
+  precision,
+  lengths,
+]);
+const machine = `${os.cpus()[0]?.model}, ${threads} cores; ${await ours.ask('describe')}`;
+const peerName = peer ? await peer.ask('describe') : 'peer';
+console.log(`machine: ${machine}\npeer: ${peer ? peerName : 'absent'}`);
+
+// The first step packs weights (ours) and allocates (both).
+await interleaved(
+  [
+    [ours, 'step'],
+    [peer, 'step'],
+  ],
+  1,
+);
+const [seconds, theirs] = await interleaved(
+  [
+    [ours, 'step'],
+    [peer, 'step'],
+  ],
+  steps,
+);
+const tokens = SST2_LENGTHS.reduce((sum, length) => sum + length, 0);
+const padded = SST2_LENGTHS.length * Math.max(...SST2_LENGTHS);
+const measured = await ours.number('density');
+const shown = density === undefined ? 'GELU' : `ReLU at ${(100 * measured).toFixed(1)} %`;
+const work = `BERT-base LoRA r 8, batch ${SST2_LENGTHS.length}, ${tokens} tokens (padded: ${padded}), ${shown}`;
+const report = new Report();
+report.add({
+  work: `${work}: step`,
+  precision,
+  unit: 's',
+  ours: seconds,
+  peer: theirs ?? null,
+  ratio: theirs === undefined ? null : theirs / seconds,
+});
+const gflops = (2 * tokens * flopsPerToken(BERT_BASE)) / 1e9;
+report.add({
+  work: `${work}: dense arithmetic of the linear layers`,
+  precision,
+  unit: 'GFLOP/s',
+  ours: gflops / seconds,
+});
+const [memory, theirMemory] = [await ours.number('memory'), await peer?.number('memory')];
+report.add({
+  work: `${work}: peak memory`,
+  precision,
+  unit: 'MB',
+  ours: memory / 1e6,
+  peer: theirMemory === undefined ? null : theirMemory / 1e6,
+  ratio: theirMemory === undefined ? null : theirMemory / memory,
+});
+report.print(`training step, ${machine}`, peerName);
+report.write(options.json);
+ours.close();
+peer?.close();
