@@ -130,21 +130,31 @@ macro_rules! unrolled {
     };
 }
 
+/// Steps of K a turn of the loop (for each set of accumulators). 2 is as fast; a prefetch of B each step lost 6 %.
+const UNROLL: usize = 4;
+
 #[inline(always)]
 unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s: S, tile: &Tile) {
     let lanes = S::LANES;
     let mut acc = [[[s.zero(); NV]; MR]; SETS];
     // SAFETY: k indices stay below `k`, rows below MR, columns below NV * lanes: the extents the caller vouches for.
     unsafe {
-        // One step of K a turn (for each set): 24 or 12 multiply-adds hide the loop's own instructions.
-        let mut k = 0;
-        while k + SETS <= tile.k {
-            unrolled!(SETS, set, step::<S, MR, NV>(s, tile, k + set, &mut acc[set]));
-            k += SETS;
+        // The addresses of a turn's steps are constants, so that the loop has few instructions beside loads and multiply-adds: with one
+        // step a turn their computing cost 8 % (88.7 % of the peak at 512 x 768 x 768 instead of 96.6 %).
+        let mut at = *tile;
+        let mut left = tile.k;
+        while left >= UNROLL * SETS {
+            unrolled!(UNROLL, turn, {
+                unrolled!(SETS, set, step::<S, MR, NV>(s, &at, turn * SETS + set, &mut acc[set]))
+            });
+            at.a = at.a.add(UNROLL * SETS);
+            at.b = at.b.add(UNROLL * SETS * at.ldb);
+            left -= UNROLL * SETS;
         }
-        while k < tile.k {
-            step::<S, MR, NV>(s, tile, k, &mut acc[0]);
-            k += 1;
+        for _ in 0..left {
+            step::<S, MR, NV>(s, &at, 0, &mut acc[0]);
+            at.a = at.a.add(1);
+            at.b = at.b.add(at.ldb);
         }
         if SETS > 1 {
             unrolled!(SETS - 1, set, {
