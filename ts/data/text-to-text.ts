@@ -1,4 +1,5 @@
 import type { DataRecord } from './record.js';
+import { roundHalfToEven } from './round-half-to-even.js';
 import type { Task } from './tasks/task.js';
 
 /** An example in words. */
@@ -10,7 +11,7 @@ export interface TextToText {
 
 /**
  * Puts a record of a task into words as T5 was trained on it: `sst2 sentence: …` with the target `positive`,
- * `question: … context: …` with the answer. A regression label becomes the nearest multiple of 0.2, `3.8`. WNLI, which T5 saw in
+ * `question: … context: …` with the answer. A regression label becomes the nearest multiple of 0.2, `3.8`, rounded as TensorFlow does. WNLI, which T5 saw in
  * another form, goes like RTE.
  *
  * @param label the record's class index or regression target, as resolveLabels gives it
@@ -37,11 +38,4 @@ function targetOf(
   if (kind === 'question-answering') return record.answers?.[0]?.text;
   if (label === undefined) return undefined;
   return kind === 'regression' ? (roundHalfToEven(label * 5) / 5).toFixed(1) : labelNames[label];
-}
-
-/** As TensorFlow rounds, hence T5's targets. */
-function roundHalfToEven(value: number): number {
-  const floor = Math.floor(value);
-  if (value - floor !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
 }
