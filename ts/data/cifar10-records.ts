@@ -7,13 +7,14 @@ const PLANE = SIDE * SIDE;
 const RECORD = 1 + 3 * PLANE;
 
 /**
- * The records of one of CIFAR-10's binary files, each with `image` (32 by 32 pixels) and `label` (0 to 9).
+ * The records of one of CIFAR-10's binary files, each with `image` (32 by 32 pixels) and `label`.
  *
  * @param path its name, for messages
- * @param classes how many there are; default 10
+ * @param names of the classes, which are then the labels; without them the labels are the numbers 0 to 9
  * @throws DeftuneError `path: …` when the size is no multiple of a record's, `path:record: …` when a label is no class
  */
-export function cifar10Records(bytes: Uint8Array, path: string, classes = 10): DataRecord[] {
+export function cifar10Records(bytes: Uint8Array, path: string, names?: readonly string[]): DataRecord[] {
+  const classes = names?.length ?? 10;
   const count = bytes.length / RECORD;
   if (!Number.isInteger(count)) {
     throw new DeftuneError(
@@ -31,6 +32,6 @@ export function cifar10Records(bytes: Uint8Array, path: string, classes = 10): D
       const plane = start + 1 + c * PLANE;
       for (let i = 0; i < PLANE; i++) data[i * 3 + c] = bytes[plane + i]!;
     }
-    return { image: { width: SIDE, height: SIDE, channels: 3, data }, label, line: index + 1 };
+    return { image: { width: SIDE, height: SIDE, channels: 3, data }, label: names?.[label] ?? label, line: index + 1 };
   });
 }

@@ -5,6 +5,9 @@ import type { DataRecord } from './record.js';
 
 const IMAGE = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i;
 
+/** What is above the folders of classes, when it is. */
+const SPLITS = ['train', 'training', 'validation', 'valid', 'val', 'dev', 'test'];
+
 /**
  * The images of a folder. In folders a class: each gets its folder's name as its label, and folders inside a class belong to it.
  * Images beside one another in the folder itself have no label. Both are sorted by name; files of other endings and names that begin with a dot
@@ -22,11 +25,19 @@ export function imageFolderRecords(dir: string): DataRecord[] {
       `${dir}: the image ${images[0]} is beside the folder ${classes[0]}, expected either images or one folder for each class`,
     );
   }
+  const split = classes.find((name) => SPLITS.includes(name));
+  if (split !== undefined && classes.every((name) => SPLITS.includes(name))) {
+    throw new DeftuneError(
+      `${dir}: the folder holds ${classes.join(', ')}, expected the folders of classes, as in ${join(dir, split)}`,
+    );
+  }
   const found: Omit<DataRecord, 'line'>[] = images.map((name) => ({ image: join(dir, name) }));
   for (const label of classes) {
     const inside = imagesBelow(join(dir, label));
     if (inside.length === 0) {
-      throw new DeftuneError(`${join(dir, label)}: no images, expected JPEG, PNG, WebP, GIF, TIFF or AVIF files of the class`);
+      throw new DeftuneError(
+        `${join(dir, label)}: no images, expected JPEG, PNG, WebP, GIF, TIFF or AVIF files of the class`,
+      );
     }
     for (const image of inside) found.push({ image, label });
   }
@@ -49,8 +60,11 @@ function list(dir: string): Dirent[] {
       .filter(({ name }) => !name.startsWith('.'))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (cause) {
-    throw new DeftuneError(`${dir}: cannot read the folder: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
+    throw new DeftuneError(
+      `${dir}: cannot read the folder: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause,
+      },
+    );
   }
 }

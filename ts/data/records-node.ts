@@ -1,7 +1,10 @@
+import { statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { DeftuneError } from '../error.js';
-import { readBytes, readText } from '../io/files-node.js';
+import { fileExists, readBytes, readText } from '../io/files-node.js';
 import { showValue } from '../io/show-value.js';
+import { cifar10Records } from './cifar10-records.js';
+import { imageFolderRecords } from './image-folder-node.js';
 import { jsonLinesRecords } from './json-lines-records.js';
 import { jsonRecords } from './json-records.js';
 import { parquetRecords } from './parquet-records.js';
@@ -19,15 +22,26 @@ const READERS: Readonly<Record<string, Reader>> = {
   tsv: (path, options) => tableRecords(tsvRows(readText(path)), path, options),
   parquet: (path, options) => parquetRecords(readBytes(path), path, options),
   json: (path, options) => jsonRecords(readText(path), path, options),
+  bin: (path) => cifar10Records(readBytes(path), path, classesBeside(path)),
 };
+
+/** CIFAR-10's own list of its classes. */
+function classesBeside(path: string): string[] | undefined {
+  const names = join(dirname(path), 'batches.meta.txt');
+  if (!fileExists(names)) return undefined;
+  return readText(names)
+    .split(/\r?\n/)
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
 
 /** Endings of files that `readRecords` reads, without their dot. */
 export const RECORD_ENDINGS: readonly string[] = Object.keys(READERS);
 
 /**
  * Reads a data file: `.jsonl` (one object a line), `.csv` (RFC 4180) or `.tsv` (as in GLUE: no quoting), both with a header,
- * `.parquet`, or `.json` (SQuAD's form, or a list of objects). Columns are those of COLUMNS, or a task's; others are ignored. A file
- * with one bad record is refused as a whole.
+ * `.parquet`, `.json` (SQuAD's form, or a list of objects), `.bin` (CIFAR-10), or a folder of images with a folder a class. Columns
+ * are those of COLUMNS, or a task's; others are ignored. A file with one bad record is refused as a whole.
  *
  * In tables a label that looks like a number is one, lists are separated by spaces, and an empty cell is no value (but an empty text
  * where text is expected). Paths of images are relative to the file's folder.
@@ -35,16 +49,20 @@ export const RECORD_ENDINGS: readonly string[] = Object.keys(READERS);
  * @throws DeftuneError `file:line: field, value, what was expected`, also when there are no records
  */
 export async function readRecords(path: string, options: RecordOptions = {}): Promise<DataRecord[]> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return nonEmpty(imageFolderRecords(path), path);
   const extension = /\.([^./\\]+)$/.exec(path)?.[1]?.toLowerCase() ?? '';
   const reader = Object.hasOwn(READERS, extension) ? READERS[extension] : undefined;
   if (reader === undefined) {
     const known = RECORD_ENDINGS.map((ending) => `.${ending}`);
     throw new DeftuneError(
-      `${path}: the file's ending is ${showValue(extension)}, expected ${known.slice(0, -1).join(', ')} or ${known.at(-1)}`,
+      `${path}: the file's ending is ${showValue(extension)}, expected ${known.join(', ')}, or a folder of images`,
     );
   }
   const resolvePath = (image: string): string => (isAbsolute(image) ? image : join(dirname(path), image));
-  const records = await reader(path, { resolvePath, ...options });
+  return nonEmpty(await reader(path, { resolvePath, ...options }), path);
+}
+
+function nonEmpty(records: DataRecord[], path: string): DataRecord[] {
   if (records.length === 0) throw new DeftuneError(`${path}: no records, expected at least 1`);
   return records;
 }
