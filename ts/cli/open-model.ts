@@ -1,18 +1,26 @@
 import type { Backend } from '../backend/backend.js';
 import { AutoTokenizer } from '../data/auto-tokenizer-node.js';
+import { ImageReader } from '../data/image-reader-node.js';
+import type { RecordFile } from '../data/records-node.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { AutoModel } from '../models/auto-model-node.js';
 import type { Head } from '../heads/head.js';
+import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
 import { applyAdapter, readAdapter } from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
 
-/** A model ready to run, with its adapter and tokenizer where there are any. */
+/** A model ready to run, with its adapter and what reads its inputs where there are any. */
 export interface OpenedModel {
   base: Model;
   peft: PeftModel | undefined;
   tokenizer: Tokenizer | undefined;
+  /** Turns the records of a file into examples. @throws DeftuneError naming the record that cannot be read, images included */
+  prepare(file: FileToPrepare): Promise<PreparedExamples>;
 }
+
+/** A file of records, with their labels where they have any. */
+export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefined };
 
 /** Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. */
 export async function openModel(
@@ -31,7 +39,18 @@ export async function openModel(
     labelNames: labelNames?.length ? labelNames : undefined,
   });
   const peft = adapter ? applyAdapter(base, adapter) : undefined;
-  return { base, peft, tokenizer: await openTokenizer(paths.model) };
+  const tokenizer = await openTokenizer(paths.model);
+  const images = ImageReader.fromPretrained(paths.model);
+  return {
+    base,
+    peft,
+    tokenizer,
+    async prepare({ records, fileName, labels }) {
+      await images?.check(records, fileName);
+      const context = { head: base.head, info: base.info, tokenizer, readImage: images?.read };
+      return prepareExamples(records, { ...context, fileName, labels });
+    },
+  };
 }
 
 /** The directory's tokenizer; undefined where it has none (then only `inputIds` can be read). */

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../backend/backend.js';
-import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import { densityLoss, type DensityLossOptions } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
@@ -55,7 +54,7 @@ export interface TrainingRun {
 export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   const { options, data, backend, seed, label } = run;
   const notices: string[] = [];
-  const { base, peft, tokenizer } = await openModel(options, backend, data.head, {
+  const { base, peft, prepare } = await openModel(options, backend, data.head, {
     ...(data.head.hasLabels
       ? {
           numLabels: data.regression ? 1 : data.labelNames.length,
@@ -69,10 +68,8 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   try {
     const model = peft ?? inject(options, base, seed);
     if (peft) checkAdapterSettings(options, peft);
-    const prepare = (file: LabelledFile | undefined): PreparedExamples | undefined =>
-      file && prepareExamples(file.records, { ...file, head: base.head, info: base.info, tokenizer });
-    const train = prepare(data.train) as PreparedExamples;
-    const valid = prepare(data.valid);
+    const train = await prepare(data.train as LabelledFile);
+    const valid = data.valid && (await prepare(data.valid));
     const loss = run.density && densityLoss(run.density, base.info.activation);
     const trainer = new Trainer({
       model,

@@ -4,7 +4,6 @@ import { createBackend } from '../../backend/create-backend-node.js';
 import { readRecordFiles, type RecordFile } from '../../data/records-node.js';
 import { findTaskFiles } from '../../data/task-files-node.js';
 import { recordOptions } from '../../data/tasks/record-options.js';
-import { prepareExamples } from '../../heads/prepare-examples.js';
 import { getTask } from '../../data/tasks/index.js';
 import { DeftuneError } from '../../error.js';
 import { predict } from '../../train/evaluate.js';
@@ -37,8 +36,8 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .action(async (options: DensityOptions) => {
     const { fileName, records } = await readInput(options);
     const backend = await createBackend(options);
-    const { base, tokenizer } = await openModel(options, backend, chooseHead(options));
-    const { examples, truncated } = prepareExamples(records, { head: base.head, info: base.info, tokenizer, fileName });
+    const { base, prepare } = await openModel(options, backend, chooseHead(options));
+    const { examples, truncated } = await prepare({ records, fileName });
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,

@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { DeftuneError } from '../../error.js';
-import { prepareExamples } from '../../heads/prepare-examples.js';
 import { evaluate } from '../../train/evaluate.js';
 import { loadData, type LabelledFile } from '../load-data.js';
 import { openModel } from '../open-model.js';
@@ -35,7 +34,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     const data = await loadData(options, 'valid');
     const backend = await createBackend(options);
     const notices: string[] = [];
-    const { base, tokenizer } = await openModel(options, backend, data.head, {
+    const { base, prepare } = await openModel(options, backend, data.head, {
       onNotice: (notice) => notices.push(notice),
     });
     const file = data.valid as LabelledFile;
@@ -46,7 +45,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
         `${file.fileName}: label is ${found}, expected a class of the model, 0 to ${info.numLabels - 1}`,
       );
     }
-    const { examples, truncated } = prepareExamples(file.records, { ...file, head, info, tokenizer });
+    const { examples, truncated } = await prepare(file);
     const progress = createProgress(examples.length, { label: 'eval' });
     const result = await evaluate(base, examples, {
       metricNames: options.metric === undefined ? data.metricNames : [options.metric],

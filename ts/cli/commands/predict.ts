@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
-import { prepareExamples } from '../../heads/prepare-examples.js';
 import { readRecords } from '../../data/records-node.js';
 import { DeftuneError } from '../../error.js';
 import type { HeadOutput } from '../../heads/head.js';
@@ -37,15 +36,10 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     }
     const records = await readRecords(options.input);
     const backend = await createBackend(options);
-    const { base, tokenizer } = await openModel(options, backend, chooseHead(options), {
+    const { base, prepare } = await openModel(options, backend, chooseHead(options), {
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
     });
-    const { examples, truncated } = prepareExamples(records, {
-      head: base.head,
-      info: base.info,
-      tokenizer,
-      fileName: options.input,
-    });
+    const { examples, truncated } = await prepare({ records, fileName: options.input });
     const progress = createProgress(examples.length, { label: 'predict' });
     const { outputs, density } = await predictExamples(base, examples, {
       batchSize: options.batchSize,
