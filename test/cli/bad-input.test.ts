@@ -122,7 +122,7 @@ const FILES: readonly Case[] = [
   [
     'no folder of a task',
     (p) => p.train('--task', 'sst2', '--data', join(p.folder, 'none')),
-    /none.*train.*expected|none.*no such file/,
+    /none: cannot read the files of sst2: no such folder/,
   ],
   [
     'an output in no folder',

@@ -75,7 +75,8 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
   const isNamed = (names: KnownLabels): boolean =>
     names !== undefined && Object.values(names).some((name, index) => name !== `LABEL_${index}`);
   let known: KnownLabels = candidates.find(isNamed) ?? candidates.find((names) => names !== undefined);
-  // Only training may give the classes of an unnamed head their names.
+  // A config without names means two classes, as in transformers; only training may give the classes of a head names or a number.
+  if (needs === 'valid') known ??= { 0: 'LABEL_0', 1: 'LABEL_1' };
   if (needs === 'valid' && known !== undefined && Object.keys(known).length > 1) known = Object.values(known);
   // Not each of its files has a label with a fraction.
   if (task?.kind === 'regression') known = { labels: [], names: [], regression: true };

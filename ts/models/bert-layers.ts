@@ -198,7 +198,7 @@ export function readBertConfig(
     layers: reader.integer('num_hidden_layers', { max: 1000 }),
     heads: reader.integer('num_attention_heads', { max: 1024 }),
     dFf: reader.integer('intermediate_size', { max: 65_535 }),
-    activation: reader.string('hidden_act', 'gelu'),
+    activation: reader.activation('hidden_act', 'gelu'),
     positions: reader.integer('max_position_embeddings', { min: firstPosition + 1 }),
     firstPosition,
     types: reader.integer('type_vocab_size', { fallback: 2 }),

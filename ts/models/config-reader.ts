@@ -1,5 +1,6 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import { ACTIVATION_NAMES } from '../ops/activation-kind.js';
 
 /** Reads fields of a config.json, with errors that name the file and the field. */
 export class ConfigReader {
@@ -61,6 +62,13 @@ export class ConfigReader {
     const value = this.config[field] ?? fallback;
     if (typeof value === 'string') return value;
     return this.fail(field, value, 'a string');
+  }
+
+  /** Name of an MLP activation. */
+  activation(field: string, fallback?: string): string {
+    const name = this.string(field, fallback);
+    if (ACTIVATION_NAMES.includes(name)) return name;
+    return this.fail(field, name, `one of ${ACTIVATION_NAMES.join(', ')}`);
   }
 
   /** Error unless the field has this value or is absent. */

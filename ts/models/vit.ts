@@ -234,7 +234,7 @@ function readConfig(reader: ConfigReader, dropoutOverride: number | undefined): 
     layers: reader.integer('num_hidden_layers', { max: 1000, fallback: 12 }),
     heads: reader.integer('num_attention_heads', { max: 1024, fallback: 12 }),
     dFf: reader.integer('intermediate_size', { max: 65_535, fallback: 3072 }),
-    activation: reader.string('hidden_act', 'gelu'),
+    activation: reader.activation('hidden_act', 'gelu'),
     imageSize: reader.pair('image_size', { max: 4096, fallback: 224 }),
     patchSize: reader.pair('patch_size', { max: 4096, fallback: 16 }),
     channels: reader.integer('num_channels', { max: 64, fallback: 3 }),

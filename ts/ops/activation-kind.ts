@@ -13,6 +13,9 @@ const KINDS: Readonly<Record<string, number>> = {
   linear: 5,
 };
 
+/** The known names. */
+export const ACTIVATION_NAMES: readonly string[] = Object.keys(KINDS);
+
 /** Index of a ReLU in the core: the family whose zeros are exact. */
 const RELU = 0;
 
@@ -23,7 +26,7 @@ const RELU = 0;
 export function activationKind(name: string): number {
   const kind = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
   if (kind === undefined) {
-    throw new DeftuneError(`activation '${name}' is not supported, expected one of ${Object.keys(KINDS).join(', ')}`);
+    throw new DeftuneError(`activation '${name}' is not supported, expected one of ${ACTIVATION_NAMES.join(', ')}`);
   }
   return kind;
 }

@@ -77,7 +77,11 @@ const schema = z.strictObject({
   decaySteps: z.int().min(0).optional(),
   plateauFactor: z.number().positive().lt(1).default(0.1),
   plateauPatience: z.int().min(0).default(10),
-  warmup: z.number().min(0).default(0),
+  warmup: z
+    .number()
+    .min(0)
+    .refine((value) => value < 1 || Number.isInteger(value), 'expected whole steps, or a share of the run below 1')
+    .default(0),
   epochs: z.number().positive().max(1e6).default(3),
   maxSteps: z.int().min(0).default(0),
   batchSize: z.int().min(1).max(65_536).default(32),
