@@ -21,6 +21,15 @@ impl Engine {
         Ok(self.new_f32(rows, cols, out))
     }
 
+    /// a / b, element by element.
+    pub fn div(&mut self, a: u32, b: u32) -> Result<u32> {
+        let (rows, cols) = self.shape(a)?;
+        self.expect_len("div", "b", b, rows * cols)?;
+        let mut out = AlignedBuf::uninit(rows * cols)?;
+        elementwise::div(self.isa, &self.pool, self.f32("div", a)?, self.f32("div", b)?, &mut out);
+        Ok(self.new_f32(rows, cols, out))
+    }
+
     /// y += scale · x. Either may be the gradient of MLP activations; y keeps its pattern where x has the same, and is dense otherwise.
     pub fn add_in_place(&mut self, y: u32, x: u32, scale: f64) -> Result<u32> {
         const OP: &str = "addInPlace";

@@ -10,8 +10,9 @@ use crate::Result;
 use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
+use crate::ops::elementwise;
 use crate::simd::Isa;
-use crate::sparse::{Activations, Block};
+use crate::sparse::{Activations, Block, count_nonzeros};
 
 impl Engine {
     /// o = f(pre) · up with its statistics, as [`Engine::activate`]. Returns `[o, featureMap [1, cols], elementMean [1, 1]]`.
@@ -90,22 +91,20 @@ impl Engine {
 fn finish(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], cols: usize, eps: f64) -> Finished {
     let mut o = pre.to_vec();
     activation::forward_slice(isa, kind, &mut o);
+    let open = count_nonzeros(isa, &o);
+    elementwise::mul_slice(isa, &mut o, up);
     // A zero of `up` where the gate is open has a gradient (g · f(pre)) that a compact block would lose, so such a block stays dense.
-    let mut lost = false;
-    for (o, up) in o.iter_mut().zip(up) {
-        let gate = *o;
-        *o = gate * up;
-        lost |= gate != 0.0 && *o == 0.0;
-    }
-    measure(isa, &o, cols, eps, kind.is_relu_family() && !lost)
+    let lossless = count_nonzeros(isa, &o) == open;
+    measure(isa, &o, cols, eps, kind.is_relu_family() && lossless)
 }
 
 /// (g · up · f'(pre), g · f(pre)).
 fn gradients(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], g: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
-    let mut d_pre: Vec<f32> = g.iter().zip(up).map(|(g, up)| g * up).collect();
-    activation::backward_slice(isa, kind, pre, &mut d_pre);
     let mut d_up = pre.to_vec();
     activation::forward_slice(isa, kind, &mut d_up);
-    d_up.iter_mut().zip(&g).for_each(|(d, g)| *d *= g);
+    elementwise::mul_slice(isa, &mut d_up, &g);
+    let mut d_pre = g;
+    elementwise::mul_slice(isa, &mut d_pre, up);
+    activation::backward_slice(isa, kind, pre, &mut d_pre);
     (d_pre, d_up)
 }

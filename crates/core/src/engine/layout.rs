@@ -139,18 +139,25 @@ impl Engine {
         })
     }
 
-    /// y[r, c] = x[r, c] · factors[c]. MLP activations (and their gradients) keep their pattern.
-    pub fn scale_cols(&mut self, x: u32, factors: u32) -> Result<u32> {
+    /// y[r, c] = x[r, c] · factors[c] + shift[c] (shift 0: none). Without a shift MLP activations (and their gradients) keep their
+    /// pattern.
+    pub fn scale_cols(&mut self, x: u32, factors: u32, shift: u32) -> Result<u32> {
         const OP: &str = "scaleCols";
         let (rows, cols) = self.shape(x)?;
         self.expect_len(OP, "factors", factors, cols)?;
         let factors = &self.f32(OP, factors)?[..];
-        if self.is_activations(x) {
+        if self.is_activations(x) && shift == 0 {
             let scaled = self.activations(OP, x)?.scale_cols(self.isa, &self.pool, factors);
             return Ok(self.tensors.insert(rows, cols, Data::Activations(scaled)));
         }
+        let shift = if shift == 0 {
+            None
+        } else {
+            self.expect_len(OP, "shift", shift, cols)?;
+            Some(&self.f32(OP, shift)?[..])
+        };
         let mut out = AlignedBuf::uninit(rows * cols)?;
-        columns::scale(self.isa, &self.pool, self.f32(OP, x)?, factors, &mut out);
+        columns::scale(self.isa, &self.pool, self.f32(OP, x)?, factors, shift, &mut out);
         Ok(self.new_f32(rows, cols, out))
     }
 

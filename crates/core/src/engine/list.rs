@@ -19,6 +19,7 @@ macro_rules! backend_ops {
             fn add_in_place "addInPlace" (y: u32, x: u32, scale: f64) -> u32;
             fn scale "scale" (x: u32, factor: f64) -> u32;
             fn mul "mul" (a: u32, b: u32) -> u32;
+            fn div "div" (a: u32, b: u32) -> u32;
             fn activation "activation" (x: u32, kind: u32) -> u32;
             fn activation_backward "activationBackward" (x: u32, dy: u32, kind: u32) -> u32;
             fn gather_rows "gatherRows" (table: u32, ids: u32) -> u32;
@@ -32,7 +33,7 @@ macro_rules! backend_ops {
                 (dout: u32, front_rows: u32, cu_a: u32, cu_b: u32, want_a: bool, want_b: bool) -> Handles;
             fn slice_cols "sliceCols" (x: u32, start: u32, width: u32) -> u32;
             fn put_cols "putCols" (y: u32, x: u32, start: u32) -> u32;
-            fn scale_cols "scaleCols" (x: u32, factors: u32) -> u32;
+            fn scale_cols "scaleCols" (x: u32, factors: u32, shift: u32) -> u32;
             fn sum_products "sumProducts" (a: u32, b: u32) -> u32;
             fn row_norms "rowNorms" (x: u32) -> u32;
 
@@ -67,7 +68,11 @@ macro_rules! backend_ops {
                  bias_table: u32, bidirectional: bool, max_distance: u32, unbiased_keys: u32)
                 -> Handles;
 
-            fn cross_entropy "crossEntropy" (logits: u32, labels: u32) -> Handles;
+            fn cross_entropy "crossEntropy" (logits: u32, labels: u32, smoothing: f64) -> Handles;
+            fn linear_cross_entropy "linearCrossEntropy"
+                (hidden: u32, weight: u32, bias: u32, labels: u32, smoothing: f64,
+                 want_hidden: bool, want_weight: bool, want_bias: bool)
+                -> Handles;
             fn mean_squared_error "meanSquaredError" (prediction: u32, target: u32) -> Handles;
             fn density_value "densityValue" (map: u32, kind: u32, parameter: f64) -> f64;
             fn density_gradient "densityGradient" (map: u32, kind: u32, parameter: f64, scale: f64) -> u32;

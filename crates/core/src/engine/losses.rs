@@ -3,30 +3,25 @@
 use super::{Engine, Handles};
 use crate::density::loss::DensityLoss;
 use crate::memory::AlignedBuf;
+use crate::ops::mse;
 use crate::ops::optimizer::{self, AdamW};
-use crate::ops::{mse, softmax_cross_entropy};
+use crate::ops::softmax_cross_entropy::CrossEntropy;
 use crate::{Error, Result};
 
 /// Label that a cross-entropy ignores, as in PyTorch.
 const IGNORE_INDEX: i32 = -100;
 
 impl Engine {
-    /// Mean cross-entropy over the labels that are not -100. Returns `[loss [1, 1], dlogits]` with dlogits for a gradient of 1.
-    pub fn cross_entropy(&mut self, logits: u32, labels: u32) -> Result<Handles> {
+    /// Mean cross-entropy over the labels that are not -100; `smoothing` is torch's label smoothing, 0 to 1. Returns
+    /// `[loss [1, 1], dlogits]` with dlogits for a gradient of 1.
+    pub fn cross_entropy(&mut self, logits: u32, labels: u32, smoothing: f64) -> Result<Handles> {
         const OP: &str = "crossEntropy";
         let (rows, classes) = self.shape(logits)?;
         self.expect_len(OP, "labels", labels, rows)?;
+        let settings = cross_entropy_settings(OP, classes, smoothing)?;
         let mut dlogits = AlignedBuf::uninit(rows * classes)?;
         let (values, labels) = (self.f32(OP, logits)?, self.i32(OP, labels)?);
-        let (loss, _) = softmax_cross_entropy::forward(
-            self.isa,
-            &self.pool,
-            values,
-            classes,
-            labels,
-            IGNORE_INDEX,
-            &mut dlogits,
-        )?;
+        let (loss, _) = settings.forward(self.isa, &self.pool, values, labels, &mut dlogits)?;
         let loss = self.new_scalar(loss)?;
         Ok(vec![loss, self.new_f32(rows, classes, dlogits)])
     }
@@ -44,8 +39,7 @@ impl Engine {
     }
 
     fn new_scalar(&mut self, value: f64) -> Result<u32> {
-        let mut buffer = AlignedBuf::new_zeroed(1)?;
-        buffer[0] = value as f32;
+        let buffer = scalar_buffer(value)?;
         Ok(self.new_f32(1, 1, buffer))
     }
 
@@ -123,6 +117,29 @@ impl Engine {
         self.tensors.put_back(v, second);
         result
     }
+}
+
+/// One value.
+pub(super) fn scalar_buffer(value: f64) -> Result<AlignedBuf> {
+    let mut buffer = AlignedBuf::new_zeroed(1)?;
+    buffer[0] = value as f32;
+    Ok(buffer)
+}
+
+pub(super) fn cross_entropy_settings(op: &'static str, classes: usize, smoothing: f64) -> Result<CrossEntropy> {
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(Error::Value {
+            op,
+            what: "label smoothing",
+            value: smoothing.to_string(),
+            expected: "0 to 1",
+        });
+    }
+    Ok(CrossEntropy {
+        classes,
+        ignore_index: IGNORE_INDEX,
+        smoothing,
+    })
 }
 
 fn density_loss(op: &'static str, kind: u32, parameter: f64) -> Result<DensityLoss> {

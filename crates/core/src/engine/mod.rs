@@ -8,6 +8,7 @@ mod elementwise;
 mod gated_mlp;
 mod layout;
 mod linear;
+mod linear_cross_entropy;
 mod list;
 mod losses;
 mod mlp;

@@ -17,29 +17,52 @@ pub enum ActivationKind {
     Silu,
     Tanh,
     Identity,
+    /// x σ(1.702 x).
+    QuickGelu,
+    /// σ(x).
+    Sigmoid,
+    /// x where positive, else 0.01 x.
+    LeakyRelu,
+    /// max(0, x)² (So et al. 2021).
+    Relu2,
+    /// max(0, x), at most 6.
+    Relu6,
+    /// x tanh(ln(1 + e^x)) (Misra 2019).
+    Mish,
+}
+
+/// Every kind, in the order of their numbers.
+const ALL: [ActivationKind; 12] = {
+    use ActivationKind::{
+        Gelu, GeluNew, Identity, LeakyRelu, Mish, QuickGelu, Relu, Relu2, Relu6, Sigmoid, Silu, Tanh,
+    };
+    [
+        Relu, Gelu, GeluNew, Silu, Tanh, Identity, QuickGelu, Sigmoid, LeakyRelu, Relu2, Relu6, Mish,
+    ]
+};
+
+/// `$body` with `$f` bound to the unit struct of the kind.
+macro_rules! with_kind {
+    ($kind:expr, $f:ident => $body:expr) => {
+        with_kind!(@ $kind, $f, $body, Relu Gelu GeluNew Silu Tanh Identity QuickGelu Sigmoid LeakyRelu Relu2 Relu6 Mish)
+    };
+    (@ $kind:expr, $f:ident, $body:expr, $($name:ident)*) => {
+        match $kind {
+            $(ActivationKind::$name => {
+                let $f = $name;
+                $body
+            })*
+        }
+    };
 }
 
 impl ActivationKind {
-    /// From the name in a Hugging Face configuration.
-    pub fn from_name(name: &str) -> Option<ActivationKind> {
-        Some(match name {
-            "relu" => ActivationKind::Relu,
-            "gelu" => ActivationKind::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" => ActivationKind::GeluNew,
-            "silu" | "swish" => ActivationKind::Silu,
-            "tanh" => ActivationKind::Tanh,
-            "identity" => ActivationKind::Identity,
-            _ => return None,
-        })
-    }
-
     /// From its position in this enum, the number that the bindings pass.
     pub fn from_index(index: u32) -> Option<ActivationKind> {
-        use ActivationKind::{Gelu, GeluNew, Identity, Relu, Silu, Tanh};
-        [Relu, Gelu, GeluNew, Silu, Tanh, Identity].get(index as usize).copied()
+        ALL.get(index as usize).copied()
     }
 
-    /// Whether outputs are exact zeros for half of the inputs.
+    /// Whether outputs are exact zeros for half of the inputs and the derivative is 1 at all others, so that it can be read off the output.
     pub fn is_relu_family(self) -> bool {
         self == ActivationKind::Relu
     }
@@ -57,6 +80,18 @@ struct Silu;
 struct Tanh;
 #[derive(Clone, Copy)]
 struct Identity;
+#[derive(Clone, Copy)]
+struct QuickGelu;
+#[derive(Clone, Copy)]
+struct Sigmoid;
+#[derive(Clone, Copy)]
+struct LeakyRelu;
+#[derive(Clone, Copy)]
+struct Relu2;
+#[derive(Clone, Copy)]
+struct Relu6;
+#[derive(Clone, Copy)]
+struct Mish;
 
 const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// 1/sqrt(2 pi)
@@ -64,6 +99,9 @@ const NORMAL: f32 = 0.398_942_3;
 /// sqrt(2/pi)
 const GELU_NEW: f32 = 0.797_884_6;
 const GELU_NEW_CUBE: f32 = 0.044715;
+const QUICK_GELU: f32 = 1.702;
+/// PyTorch's default.
+const LEAKY_SLOPE: f32 = 0.01;
 
 impl Map<1> for Relu {
     #[inline(always)]
@@ -112,6 +150,58 @@ impl Map<1> for Identity {
     #[inline(always)]
     fn map<S: Simd>(self, _: S, [x]: [S::F; 1]) -> S::F {
         x
+    }
+}
+
+impl Map<1> for QuickGelu {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        s.mul(x, math::sigmoid(s, s.mul(x, s.splat(QUICK_GELU))))
+    }
+}
+
+impl Map<1> for Sigmoid {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        math::sigmoid(s, x)
+    }
+}
+
+impl Map<1> for LeakyRelu {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        s.select(s.gt(x, s.zero()), x, s.mul(x, s.splat(LEAKY_SLOPE)))
+    }
+}
+
+impl Map<1> for Relu2 {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        let positive = s.max(s.zero(), x);
+        s.mul(positive, positive)
+    }
+}
+
+impl Map<1> for Relu6 {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        s.min(s.splat(6.0), s.max(s.zero(), x))
+    }
+}
+
+/// tanh(ln(1 + e^x)) = w / (w + 2) with w = e^x (e^x + 2): no logarithm, and nothing cancels. 1 in f32 from x = 10 on.
+#[inline(always)]
+fn mish_gate<S: Simd>(s: S, x: S::F) -> S::F {
+    let e = math::exp(s, s.min(s.splat(20.0), x));
+    let two = s.splat(2.0);
+    let w = s.mul(e, s.add(e, two));
+    s.div(w, s.add(w, two))
+}
+
+impl Map<1> for Mish {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
+        s.mul(x, mish_gate(s, x))
     }
 }
 
@@ -180,51 +270,84 @@ impl Map<2> for Identity {
     }
 }
 
+impl Map<2> for QuickGelu {
+    /// With g = σ(1.702 x): `g (1 + 1.702 x (1 - g))`.
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        let scaled = math::clamp(s, s.mul(x, s.splat(QUICK_GELU)), 100.0);
+        let one = s.splat(1.0);
+        let gate = math::sigmoid(s, scaled);
+        s.mul(dy, s.mul(gate, s.mul_add(scaled, s.sub(one, gate), one)))
+    }
+}
+
+impl Map<2> for Sigmoid {
+    /// σ (1 - σ)
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        let sigmoid = math::sigmoid(s, x);
+        s.mul(dy, s.mul(sigmoid, s.sub(s.splat(1.0), sigmoid)))
+    }
+}
+
+impl Map<2> for LeakyRelu {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        s.select(s.gt(x, s.zero()), dy, s.mul(dy, s.splat(LEAKY_SLOPE)))
+    }
+}
+
+impl Map<2> for Relu2 {
+    /// 2 max(0, x)
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        let positive = s.max(s.zero(), x);
+        s.mul(dy, s.add(positive, positive))
+    }
+}
+
+impl Map<2> for Relu6 {
+    /// 1 between 0 and 6, 0 at both ends, as in torch.
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        let below = s.select(s.lt(x, s.splat(6.0)), dy, s.zero());
+        s.select(s.gt(x, s.zero()), below, s.zero())
+    }
+}
+
+impl Map<2> for Mish {
+    /// With t = tanh(ln(1 + e^x)): `t + x (1 - t²) σ(x)`.
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
+        let x = math::clamp(s, x, 80.0);
+        let one = s.splat(1.0);
+        let t = mish_gate(s, x);
+        let slope = s.mul(s.mul(s.sub(one, t), s.add(one, t)), math::sigmoid(s, x));
+        s.mul(dy, s.mul_add(x, slope, t))
+    }
+}
+
 /// `out = f(x)`; both `[n]`. ReLU keeps a NaN.
 pub fn forward(isa: Isa, pool: &Pool, kind: ActivationKind, x: &[f32], out: &mut [f32]) {
-    match kind {
-        ActivationKind::Relu => super::map(isa, pool, Relu, [x], out),
-        ActivationKind::Gelu => super::map(isa, pool, Gelu, [x], out),
-        ActivationKind::GeluNew => super::map(isa, pool, GeluNew, [x], out),
-        ActivationKind::Silu => super::map(isa, pool, Silu, [x], out),
-        ActivationKind::Tanh => super::map(isa, pool, Tanh, [x], out),
-        ActivationKind::Identity => super::map(isa, pool, Identity, [x], out),
-    }
+    with_kind!(kind, f => super::map(isa, pool, f, [x], out));
 }
 
 /// `dx = dy f'(x)` from the input `x` of the forward pass; all `[n]`. ReLU's derivative at 0 is 0.
 pub fn backward(isa: Isa, pool: &Pool, kind: ActivationKind, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    match kind {
-        ActivationKind::Relu => super::map(isa, pool, Relu, [x, dy], dx),
-        ActivationKind::Gelu => super::map(isa, pool, Gelu, [x, dy], dx),
-        ActivationKind::GeluNew => super::map(isa, pool, GeluNew, [x, dy], dx),
-        ActivationKind::Silu => super::map(isa, pool, Silu, [x, dy], dx),
-        ActivationKind::Tanh => super::map(isa, pool, Tanh, [x, dy], dx),
-        ActivationKind::Identity => super::map(isa, pool, Identity, [x, dy], dx),
-    }
+    with_kind!(kind, f => super::map(isa, pool, f, [x, dy], dx));
 }
 
 /// `x = f(x)` on the calling thread (for use inside a task).
 pub fn forward_slice(isa: Isa, kind: ActivationKind, x: &mut [f32]) {
-    match kind {
-        ActivationKind::Relu => super::map_slice(isa, Relu, x),
-        ActivationKind::Gelu => super::map_slice(isa, Gelu, x),
-        ActivationKind::GeluNew => super::map_slice(isa, GeluNew, x),
-        ActivationKind::Silu => super::map_slice(isa, Silu, x),
-        ActivationKind::Tanh => super::map_slice(isa, Tanh, x),
-        ActivationKind::Identity => {}
+    if kind != ActivationKind::Identity {
+        with_kind!(kind, f => super::map_slice(isa, f, x));
     }
 }
 
 /// `g *= f'(x)` on the calling thread; x is the input of the forward pass, both `[n]`.
 pub fn backward_slice(isa: Isa, kind: ActivationKind, x: &[f32], g: &mut [f32]) {
-    match kind {
-        ActivationKind::Relu => super::map_onto_slice(isa, Relu, x, g),
-        ActivationKind::Gelu => super::map_onto_slice(isa, Gelu, x, g),
-        ActivationKind::GeluNew => super::map_onto_slice(isa, GeluNew, x, g),
-        ActivationKind::Silu => super::map_onto_slice(isa, Silu, x, g),
-        ActivationKind::Tanh => super::map_onto_slice(isa, Tanh, x, g),
-        ActivationKind::Identity => {}
+    if kind != ActivationKind::Identity {
+        with_kind!(kind, f => super::map_onto_slice(isa, f, x, g));
     }
 }
 
@@ -232,15 +355,6 @@ pub fn backward_slice(isa: Isa, kind: ActivationKind, x: &[f32], g: &mut [f32]) 
 mod tests {
     use super::super::testing::*;
     use super::*;
-
-    const ALL: [ActivationKind; 6] = [
-        ActivationKind::Relu,
-        ActivationKind::Gelu,
-        ActivationKind::GeluNew,
-        ActivationKind::Silu,
-        ActivationKind::Tanh,
-        ActivationKind::Identity,
-    ];
 
     fn naive_erf(x: f64) -> f64 {
         let (mut term, mut sum, mut n) = (x, x, 0.0);
@@ -262,6 +376,12 @@ mod tests {
             ActivationKind::Silu => x / (1.0 + (-x).exp()),
             ActivationKind::Tanh => x.tanh(),
             ActivationKind::Identity => x,
+            ActivationKind::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+            ActivationKind::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            ActivationKind::LeakyRelu => x.max(0.01 * x),
+            ActivationKind::Relu2 => x.max(0.0).powi(2),
+            ActivationKind::Relu6 => x.clamp(0.0, 6.0),
+            ActivationKind::Mish => x * x.exp().ln_1p().tanh(),
         }
     }
 
@@ -269,7 +389,7 @@ mod tests {
     fn matches_naive_and_differences() {
         for kind in ALL {
             for len in [1, 7, 33, 16 * 1024 + 5] {
-                let x: Vec<f32> = random(3, len).iter().map(|x| x * 6.0).collect();
+                let x: Vec<f32> = random(3, len).iter().map(|x| x * 7.0).collect();
                 let dy = random(4, len);
                 let right: Vec<f64> = x.iter().map(|&x| naive(kind, x as f64)).collect();
                 let slope: Vec<f64> = x
@@ -325,28 +445,43 @@ mod tests {
                 &mut y,
             );
             assert_eq!(y, [0.0, 0.0, 5.0]);
-            for kind in [ActivationKind::Gelu, ActivationKind::GeluNew, ActivationKind::Silu] {
+            for kind in [
+                ActivationKind::Gelu,
+                ActivationKind::GeluNew,
+                ActivationKind::Silu,
+                ActivationKind::QuickGelu,
+            ] {
                 backward(isa, pool, kind, &[1e30, -1e30, 0.0], &[1.0, 1.0, 1.0], &mut y);
                 assert!(
                     (y[0] - 1.0).abs() < 1e-6 && y[1].abs() < 1e-6 && (y[2] - 0.5).abs() < 1e-6,
                     "{kind:?} {y:?}"
                 );
             }
+            for kind in [ActivationKind::Mish, ActivationKind::Relu6, ActivationKind::LeakyRelu] {
+                forward(isa, pool, kind, &[1e30, -1e30, f32::NAN], &mut y);
+                let right = match kind {
+                    ActivationKind::Mish => [1e30, 0.0],
+                    ActivationKind::Relu6 => [6.0, 0.0],
+                    _ => [1e30, -1e28],
+                };
+                assert!(
+                    y[0] == right[0] && (y[1] - right[1]).abs() <= 1e22 && y[2].is_nan(),
+                    "{kind:?} {y:?}"
+                );
+            }
+            backward(isa, pool, ActivationKind::Mish, &[1e30, -1e30, 0.0], &[1.0; 3], &mut y);
+            assert!(y[0] == 1.0 && y[1].abs() < 1e-6 && (y[2] - 0.6).abs() < 1e-6, "{y:?}");
+            backward(isa, pool, ActivationKind::Relu6, &[0.0, 6.0, 3.0], &[1.0; 3], &mut y);
+            assert_eq!(y, [0.0, 0.0, 1.0]);
             vec![]
         });
-        assert_eq!(ActivationKind::from_name("swish"), Some(ActivationKind::Silu));
-        assert_eq!(
-            ActivationKind::from_name("gelu_pytorch_tanh"),
-            Some(ActivationKind::GeluNew)
-        );
-        assert_eq!(ActivationKind::from_name("mish"), None);
         for (index, kind) in ALL.into_iter().enumerate() {
             assert_eq!(
                 (ActivationKind::from_index(index as u32), kind as usize),
                 (Some(kind), index)
             );
         }
-        assert_eq!(ActivationKind::from_index(6), None);
+        assert_eq!(ActivationKind::from_index(12), None);
         assert!(ActivationKind::Relu.is_relu_family() && !ActivationKind::Gelu.is_relu_family());
     }
 }

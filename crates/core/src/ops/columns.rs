@@ -48,6 +48,7 @@ pub fn put(pool: &Pool, y: &mut [f32], cols: usize, start: usize, width: usize, 
 struct Scale<'a> {
     x: &'a [f32],
     factors: &'a [f32],
+    shift: Option<&'a [f32]>,
     out: &'a mut [f32],
 }
 
@@ -60,10 +61,13 @@ impl Kernel for Scale<'_> {
             let mut c = 0;
             while c < cols {
                 let n = S::LANES.min(cols - c);
-                // SAFETY: rows and factors have `cols` elements.
+                // SAFETY: rows, factors and shift have `cols` elements.
                 unsafe {
                     let factor = load(s, self.factors.as_ptr().add(c), n);
-                    let y = s.mul(load(s, x.as_ptr().add(c), n), factor);
+                    let mut y = s.mul(load(s, x.as_ptr().add(c), n), factor);
+                    if let Some(shift) = self.shift {
+                        y = s.add(y, load(s, shift.as_ptr().add(c), n));
+                    }
                     store(s, out.as_mut_ptr().add(c), y, n);
                 }
                 c += n;
@@ -72,8 +76,8 @@ impl Kernel for Scale<'_> {
     }
 }
 
-/// `out[r, c] = x[r, c] * factors[c]`; x, out `[rows, cols]`, factors `[cols]`.
-pub fn scale(isa: Isa, pool: &Pool, x: &[f32], factors: &[f32], out: &mut [f32]) {
+/// `out[r, c] = x[r, c] * factors[c] + shift[c]`; x, out `[rows, cols]`, factors and shift (or none) `[cols]`.
+pub fn scale(isa: Isa, pool: &Pool, x: &[f32], factors: &[f32], shift: Option<&[f32]>, out: &mut [f32]) {
     let cols = factors.len();
     if cols == 0 {
         return;
@@ -86,14 +90,16 @@ pub fn scale(isa: Isa, pool: &Pool, x: &[f32], factors: &[f32], out: &mut [f32])
     for_chunks(pool, x.len() / cols, rows_per_task(cols), |first, rows| {
         // SAFETY: tasks have disjoint rows, inside `out`.
         let out = unsafe { pointer.slice(first * cols, rows * cols) };
-        scale_rows(isa, &x[first * cols..][..rows * cols], factors, out);
+        let x = &x[first * cols..][..rows * cols];
+        dispatch(isa, Scale { x, factors, shift, out });
     });
 }
 
-/// [`scale`] on the calling thread (for use inside a task).
+/// [`scale`] without a shift, on the calling thread (for use inside a task).
 pub(crate) fn scale_rows(isa: Isa, x: &[f32], factors: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "scale columns: shapes");
-    dispatch(isa, Scale { x, factors, out });
+    let shift = None;
+    dispatch(isa, Scale { x, factors, shift, out });
 }
 
 struct SumProducts<'a> {
@@ -244,10 +250,23 @@ mod tests {
                 .collect();
             for out in everywhere(|isa, pool| {
                 let mut out = vec![7.0; rows * cols];
-                scale(isa, pool, &x, &factors, &mut out);
+                scale(isa, pool, &x, &factors, None, &mut out);
                 out
             }) {
                 close(&out, &scaled, 1e-7);
+            }
+            let shift = random(4, cols);
+            let shifted: Vec<f64> = scaled
+                .iter()
+                .enumerate()
+                .map(|(i, y)| y + shift[i % cols] as f64)
+                .collect();
+            for out in everywhere(|isa, pool| {
+                let mut out = vec![7.0; rows * cols];
+                scale(isa, pool, &x, &factors, Some(&shift), &mut out);
+                out
+            }) {
+                close(&out, &shifted, 1e-6);
             }
             for out in everywhere(|isa, pool| {
                 let mut out = vec![7.0; cols];

@@ -44,6 +44,15 @@ impl Map<2> for Mul {
 }
 
 #[derive(Clone, Copy)]
+struct Div;
+impl Map<2> for Div {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, [a, b]: [S::F; 2]) -> S::F {
+        s.div(a, b)
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Same;
 impl Map<1> for Same {
     #[inline(always)]
@@ -70,6 +79,16 @@ pub fn scale(isa: Isa, pool: &Pool, x: &[f32], factor: f32, out: &mut [f32]) {
 /// `out = a * b`, element by element; all `[n]`.
 pub fn mul(isa: Isa, pool: &Pool, a: &[f32], b: &[f32], out: &mut [f32]) {
     super::map(isa, pool, Mul, [a, b], out);
+}
+
+/// `out = a / b`, element by element; all `[n]`.
+pub fn div(isa: Isa, pool: &Pool, a: &[f32], b: &[f32], out: &mut [f32]) {
+    super::map(isa, pool, Div, [a, b], out);
+}
+
+/// `y *= x` on the calling thread (for use inside a task); both `[n]`.
+pub(crate) fn mul_slice(isa: Isa, y: &mut [f32], x: &[f32]) {
+    super::map_slice2(isa, Mul, y, x);
 }
 
 /// `out = x`; both `[n]`.
@@ -193,6 +212,13 @@ mod tests {
                 (
                     Box::new(|i, p, o| mul(i, p, &a, &b, o)),
                     pairs().map(|(a, b)| a * b).collect(),
+                ),
+                (
+                    Box::new(|i, p, o| {
+                        let away: Vec<f32> = b.iter().map(|b| b + 2.0).collect();
+                        div(i, p, &a, &away, o);
+                    }),
+                    pairs().map(|(a, b)| a / (b + 2.0)).collect(),
                 ),
                 (
                     Box::new(|i, p, o| scale(i, p, &a, -2.5, o)),

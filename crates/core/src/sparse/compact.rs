@@ -17,7 +17,7 @@ pub fn compact_block(isa: Isa, o: &[f32], cols: usize, crossover: f32) -> Block 
         "compact_block"
     );
     // Counted first: the second pass over a block in L2 costs less than a copy out of an over-sized buffer would.
-    let count = dispatch(isa, Count(o));
+    let count = count_nonzeros(isa, o);
     if count as f32 > crossover * o.len() as f32 {
         return Block::Dense {
             values: AlignedBuf::from(o),
@@ -29,6 +29,11 @@ pub fn compact_block(isa: Isa, o: &[f32], cols: usize, crossover: f32) -> Block 
         indices,
         values,
     }
+}
+
+/// How many values are not zero.
+pub fn count_nonzeros(isa: Isa, o: &[f32]) -> usize {
+    dispatch(isa, Count(o))
 }
 
 struct Count<'a>(&'a [f32]);

@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(&dropped[..], &right[..]);
             let scaled = compact.scale_cols(isa, pool, &factors).to_dense(pool).unwrap();
             let mut right = vec![0.0; o.len()];
-            columns::scale(isa, pool, &o, &factors, &mut right);
+            columns::scale(isa, pool, &o, &factors, None, &mut right);
             // -0 where a negative factor meets a zero that is not stored.
             assert!(scaled.iter().zip(&right).all(|(a, b)| a == b));
             scaled.to_vec()

@@ -15,7 +15,7 @@ mod tests;
 mod zero_skip;
 
 pub use at_b::sparse_at_b;
-pub use compact::compact_block;
+pub use compact::{compact_block, count_nonzeros};
 pub use neurons::PackedNeurons;
 pub use sampled::sampled;
 pub use zero_skip::zero_skip;
