@@ -4,7 +4,13 @@ import * as ops from '../../ts/ops/index.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
 import { awayFromZero, uniform, type GradientCase, type Input } from './gradient-check.js';
 
-const ACTIVATIONS = ['relu', 'gelu', 'gelu_new', 'silu', 'tanh', 'identity'] as const;
+const ACTIVATIONS = [
+  ...['relu', 'gelu', 'gelu_new', 'silu', 'tanh', 'identity'],
+  ...['quick_gelu', 'sigmoid', 'leaky_relu', 'relu2', 'relu6', 'mish'],
+];
+
+/** Those without a derivative (or a second one) at 0. */
+const KINKED: readonly string[] = ['relu', 'leaky_relu', 'relu2', 'relu6'];
 
 /** Rows of a block of MLP activations; more rows than this make several blocks. */
 const BLOCK = 48;
@@ -54,6 +60,34 @@ function lora(
   };
 }
 
+/** W, A and B are no inputs here: the norm depends on them and counts as constant. `dora-linear.test.ts` checks their gradients. */
+function dora(
+  title: string,
+  x: Input,
+  bias: boolean,
+  options: { p?: number; activations?: boolean } = {},
+): GradientCase {
+  const [inFeatures = 0] = x.shape.slice(-1);
+  const { p, activations = false } = options;
+  return {
+    title,
+    ...(activations ? { samples: 150 } : {}),
+    inputs: { x, ...(bias ? { bias: uniform([5], 225) } : {}), magnitude: uniform([5], 226) },
+    run: (backend, inputs) => {
+      const input = activations ? ops.activate(pick(inputs, 'x'), activationKind('relu')).out : pick(inputs, 'x');
+      const constant = (shape: readonly number[], seed: number): Tensor =>
+        Tensor.fromFloats(backend, uniform(shape, seed).values, shape);
+      const [weight, loraA, loraB] = [
+        constant([5, inFeatures], 227),
+        constant([2, inFeatures], 228),
+        constant([5, 2], 229),
+      ];
+      const dropout = p === undefined ? undefined : { p, seed: 3, stream: 4 };
+      return [ops.doraLinear(input, weight, inputs['bias'], loraA, loraB, pick(inputs, 'magnitude'), 0.75, dropout)];
+    },
+  };
+}
+
 function attentionCase(
   title: string,
   cuQ: readonly number[],
@@ -97,6 +131,26 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       run: (_, inputs) => [ops.add(pick(inputs, 'a'), pick(inputs, 'b'))],
     },
     {
+      title: 'MLP activations used twice',
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 235), weight: uniform([20, 20], 236) },
+      samples: 150,
+      run: (_, inputs) => {
+        const { out } = ops.activate(pick(inputs, 'pre'), activationKind('relu'));
+        const [y, z] = [ops.linear(out, pick(inputs, 'weight')), ops.linear(out, pick(inputs, 'weight'))];
+        return [ops.add(ops.add(y, z), ops.add(out, out))];
+      },
+    },
+    {
+      title: 'a summed gradient passed on to two inputs, one of which gets more before the other is used',
+      inputs: { x: uniform([2, 3], 237) },
+      run: (_, inputs) => {
+        const x = ops.scale(pick(inputs, 'x'), 2);
+        const [first, second] = [ops.mul(x, x), ops.scale(x, 3)];
+        const sum = ops.add(ops.add(x, first), second);
+        return [ops.mul(sum, sum)];
+      },
+    },
+    {
       title: 'an input used twice, its gradients added up',
       inputs: { a: uniform([2, 3], 3), b: uniform([2, 3], 4) },
       run: (_, inputs) => {
@@ -122,6 +176,13 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       title: 'a square',
       inputs: { a: uniform([3, 5], 8) },
       run: (_, inputs) => [ops.mul(pick(inputs, 'a'), pick(inputs, 'a'))],
+    },
+  ],
+  div: [
+    {
+      title: 'two inputs',
+      inputs: { a: uniform([3, 5], 216), b: awayFromZero([3, 5], 217, 2, 1) },
+      run: (_, inputs) => [ops.div(pick(inputs, 'a'), pick(inputs, 'b'))],
     },
   ],
   activation: ACTIVATIONS.map((name, index) => ({
@@ -318,6 +379,13 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       samples: 150,
     }),
   ],
+  doraLinear: [
+    dora('with bias', uniform([4, 6], 220), true),
+    dora('without bias', uniform([4, 6], 221), false),
+    dora('with dropout', uniform([4, 6], 222), true, { p: 0.3 }),
+    dora('on MLP activations', mixedDensity(BLOCK + 9, 12, 223), true, { activations: true }),
+    dora('on MLP activations with dropout', mixedDensity(BLOCK + 9, 12, 224), true, { p: 0.3, activations: true }),
+  ],
   activate: [
     ...ACTIVATIONS.map((name, index) => ({
       title: `${name}, all three outputs`,
@@ -407,7 +475,7 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
         const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind(name), 0.5);
         return [out, featureMap, elementMean];
       },
-      ...(name === 'relu' ? { kinks: preActivation } : {}),
+      ...(KINKED.includes(name) ? { kinks: preActivation } : {}),
     })),
     ...['relu', 'gelu'].map((name) => ({
       title: `${name}, without bias, two blocks, followed by the down-projection`,
@@ -423,7 +491,7 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
         const { out, featureMap } = ops.linearActivate(pick(inputs, 'x'), pick(inputs, 'weight'), undefined, kind);
         return [ops.linear(out, pick(inputs, 'down')), featureMap];
       },
-      ...(name === 'relu' ? { kinks: preActivation } : {}),
+      ...(KINKED.includes(name) ? { kinks: preActivation } : {}),
     })),
     {
       title: 'relu, sparse enough for compact blocks',
@@ -485,9 +553,34 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       run: (backend, inputs) => [ops.crossEntropy(pick(inputs, 'logits'), ints(backend, [2, -100, 0, 1]))],
     },
     {
+      title: 'smoothed labels',
+      inputs: { logits: uniform([4, 3], 153, 2) },
+      run: (backend, inputs) => [ops.crossEntropy(pick(inputs, 'logits'), ints(backend, [2, -100, 0, 1]), 0.3)],
+    },
+    {
       title: 'followed by a scale',
       inputs: { logits: uniform([2, 5], 151, 2) },
       run: (backend, inputs) => [ops.scale(ops.crossEntropy(pick(inputs, 'logits'), ints(backend, [4, 0])), 3)],
+    },
+  ],
+  linearCrossEntropy: [
+    {
+      title: 'with bias, one row ignored',
+      inputs: { hidden: uniform([5, 6], 230), weight: uniform([7, 6], 231), bias: uniform([7], 232) },
+      run: (backend, inputs) => {
+        const labels = ints(backend, [2, -100, 0, 6, 1]);
+        const [hidden, weight] = [pick(inputs, 'hidden'), pick(inputs, 'weight')];
+        return [ops.linearCrossEntropy(hidden, weight, inputs['bias'], labels).loss];
+      },
+    },
+    {
+      title: 'without bias, smoothed, followed by a scale',
+      inputs: { hidden: uniform([3, 6], 233), weight: uniform([7, 6], 234) },
+      run: (backend, inputs) => {
+        const labels = ints(backend, [2, 5, 0]);
+        const [hidden, weight] = [pick(inputs, 'hidden'), pick(inputs, 'weight')];
+        return [ops.scale(ops.linearCrossEntropy(hidden, weight, undefined, labels, 0.25).loss, 3)];
+      },
     },
   ],
   meanSquaredError: [

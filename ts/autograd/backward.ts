@@ -18,7 +18,7 @@ export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
   const { backend } = loss;
   const leaves = new Map<Tensor, number>();
   const pending = new Map<Node, (number | undefined)[]>();
-  /** Sums made here, which may be added to in place; an operation's own results may be shared. */
+  /** Sums made here that nobody else has seen, which may be added to in place; an operation's own results may be shared. */
   const owned = new Set<number>();
 
   const accumulate = (before: number | undefined, grad: number): number => {
@@ -46,6 +46,8 @@ export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
     const node = latest as Node;
     const slots = pending.get(node) ?? [];
     pending.delete(node);
+    // An operation may pass its gradient on, to several inputs even: from here on others may hold it.
+    for (const handle of slots) if (handle) owned.delete(handle);
     const grads = node.backward(Array.from(slots, (handle) => handle ?? 0));
     node.inputs.forEach((input, index) => {
       if (!input?.requiresGrad) return;

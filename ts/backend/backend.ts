@@ -31,6 +31,7 @@ export interface Backend {
   addInPlace(y: number, x: number, scale: number): number;
   scale(x: number, factor: number): number;
   mul(a: number, b: number): number;
+  div(a: number, b: number): number;
   activation(x: number, kind: number): number;
   activationBackward(x: number, dy: number, kind: number): number;
   gatherRows(table: number, ids: number): number;
@@ -50,7 +51,7 @@ export interface Backend {
   ): ArrayLike<number>;
   sliceCols(x: number, start: number, width: number): number;
   putCols(y: number, x: number, start: number): number;
-  scaleCols(x: number, factors: number): number;
+  scaleCols(x: number, factors: number, shift: number): number;
   sumProducts(a: number, b: number): number;
   rowNorms(x: number): number;
 
@@ -130,7 +131,19 @@ export interface Backend {
     unbiasedKeys: number,
   ): ArrayLike<number>;
 
-  crossEntropy(logits: number, labels: number): ArrayLike<number>;
+  /** `[loss, dLogits]` */
+  crossEntropy(logits: number, labels: number, smoothing: number): ArrayLike<number>;
+  /** `[loss, rowLosses, dHidden, dWeight, dBias]` */
+  linearCrossEntropy(
+    hidden: number,
+    weight: number,
+    bias: number,
+    labels: number,
+    smoothing: number,
+    wantHidden: boolean,
+    wantWeight: boolean,
+    wantBias: boolean,
+  ): ArrayLike<number>;
   meanSquaredError(prediction: number, target: number): ArrayLike<number>;
   densityValue(map: number, kind: number, parameter: number): number;
   densityGradient(map: number, kind: number, parameter: number, scale: number): number;

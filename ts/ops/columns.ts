@@ -45,9 +45,9 @@ export function concatCols(parts: readonly [Tensor, ...Tensor[]]): Tensor {
  */
 export function scaleCols(x: Tensor, factors: Tensor): Tensor {
   const { backend } = x;
-  const out = backend.scaleCols(x.handle, factors.handle);
+  const out = backend.scaleCols(x.handle, factors.handle, 0);
   return recordOne('scaleCols', backend, [x, factors], out, x.shape, (dy) => [
-    x.requiresGrad ? backend.scaleCols(dy, factors.handle) : 0,
+    x.requiresGrad ? backend.scaleCols(dy, factors.handle, 0) : 0,
     factors.requiresGrad ? backend.sumProducts(dy, x.handle) : 0,
   ]);
 }

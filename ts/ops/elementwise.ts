@@ -23,6 +23,16 @@ export function mul(a: Tensor, b: Tensor): Tensor {
   ]);
 }
 
+/** a / b elementwise, of one shape. */
+export function div(a: Tensor, b: Tensor): Tensor {
+  const { backend } = a;
+  const out = backend.div(a.handle, b.handle);
+  return recordOne('div', backend, [a, b], out, a.shape, (dy) => {
+    const da = backend.div(dy, b.handle);
+    return [da, b.requiresGrad ? backend.scale(backend.mul(da, out), -1) : 0];
+  });
+}
+
 /** f(x) on plain values (a pooler's tanh); `kind` as in `activationKind`. */
 export function activation(x: Tensor, kind: number): Tensor {
   const { backend } = x;

@@ -1,15 +1,10 @@
 import { recordOne } from '../autograd/node.js';
 import type { Tensor } from '../tensor/tensor.js';
-
-/** Dropout on the low-rank path's input. */
-export interface LoraDropout {
-  p: number;
-  seed: number;
-  stream: number;
-}
+import type { DropoutOptions } from './dropout.js';
 
 /**
- * y = x · Wᵀ + b + scaling · (dropout(x) · Aᵀ) · Bᵀ (Hu et al. 2021, eq. 3), as one operation: the update is added in place.
+ * y = x · Wᵀ + b + scaling · (dropout(x) · Aᵀ) · Bᵀ (Hu et al. 2021, eq. 3), as one operation: the update is added in place. `x` may be
+ * MLP activations.
  *
  * @param x [..., in]
  * @param weight [out, in]
@@ -24,12 +19,12 @@ export function loraLinear(
   loraA: Tensor,
   loraB: Tensor,
   scaling: number,
-  dropout?: LoraDropout,
+  dropout?: DropoutOptions,
 ): Tensor {
   const { backend } = x;
   const drop = (handle: number): number =>
     dropout && dropout.p > 0 ? backend.dropout(handle, dropout.p, dropout.seed, dropout.stream) : handle;
-  const dropped = dropout && dropout.p > 0 ? drop(backend.toDense(x.handle)) : x.handle;
+  const dropped = drop(x.handle);
   const down = backend.linear(dropped, loraA.handle, 0);
   const y = backend.linear(x.handle, weight.handle, bias?.handle ?? 0);
   backend.linearAdd(y, down, loraB.handle, scaling);
@@ -38,14 +33,9 @@ export function loraLinear(
     const dDown = backend.scale(backend.linearBackwardInput(dy, loraB.handle, 0), scaling);
     let dx = 0;
     if (x.requiresGrad) {
+      // Where x is MLP activations both terms have its pattern.
       dx = backend.linearBackwardInput(dy, weight.handle, x.handle);
-      if (dropped === x.handle) {
-        // Where x is MLP activations both terms have its pattern; otherwise the second is added without a temporary.
-        const low = backend.linearBackwardInput(dDown, loraA.handle, x.handle);
-        dx = backend.addInPlace(dx, low, 1);
-      } else {
-        dx = backend.add(backend.toDense(dx), drop(backend.linearBackwardInput(dDown, loraA.handle, 0)));
-      }
+      dx = backend.addInPlace(dx, drop(backend.linearBackwardInput(dDown, loraA.handle, x.handle)), 1);
     }
     return [
       dx,

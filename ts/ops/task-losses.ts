@@ -1,9 +1,14 @@
 import { recordOne } from '../autograd/node.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** Mean cross-entropy over the labels that are not -100. logits [n, classes], labels [n] of integers. */
-export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
-  return withGradient('crossEntropy', logits, logits.backend.crossEntropy(logits.handle, labels.handle));
+/**
+ * Mean cross-entropy over the labels that are not -100; NaN where there is none. logits [n, classes], labels [n] of integers.
+ *
+ * @param labelSmoothing e in (1 - e) · (-log p[label]) + e · mean over the classes of -log p, 0 to 1 (PyTorch's definition); default 0
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor, labelSmoothing = 0): Tensor {
+  const results = logits.backend.crossEntropy(logits.handle, labels.handle, labelSmoothing);
+  return withGradient('crossEntropy', logits, results);
 }
 
 /** Mean squared error over all elements. */
