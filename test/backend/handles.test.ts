@@ -134,9 +134,39 @@ onEachBackend('misuse is refused in one line that names the operation and what w
     [() => backend.writeF32(matrix, new Float32Array(7)), /^writeF32: tensor is \[2, 3\], expected 7 elements$/],
     [() => backend.zeros(0xffff_ffff, 0xffff_ffff), /^out of memory: \d+ bytes/],
     [
-      () => backend.crossEntropy(matrix, backend.uploadI32(Int32Array.of(0, 3), 1, 2)),
+      () => backend.crossEntropy(matrix, backend.uploadI32(Int32Array.of(0, 3), 1, 2), 0),
       /^softmax_cross_entropy: label 3 at position 1 is out of range \(0 to 2\)$/,
     ],
+    [
+      () => backend.crossEntropy(matrix, backend.uploadI32(Int32Array.of(0, 1), 1, 2), 1.5),
+      /^crossEntropy: label smoothing is 1.5, expected 0 to 1$/,
+    ],
+    [
+      () => backend.linearCrossEntropy(matrix, backend.zeros(5, 2), 0, ids, 0, true, true, false),
+      /^linearCrossEntropy: weight is \[5, 2\], expected \[5, 3\]$/,
+    ],
+    [() => backend.rmsNorm(matrix, backend.zeros(1, 2), 1e-6), /^rmsNorm: gamma is \[1, 2\], expected 3 elements$/],
+    [
+      () => backend.gatedActivate(matrix, backend.zeros(2, 4), 1, 0),
+      /^gatedActivate: up is \[2, 4\], expected \[2, 3\]$/,
+    ],
+    [
+      () => backend.concatSequences(backend.zeros(2, 4), matrix, 0, backend.uploadI32(Int32Array.of(0, 2), 1, 2)),
+      /^concatSequences: b is \[2, 3\], expected \[2, 4\]$/,
+    ],
+    [
+      () => backend.concatSequences(matrix, matrix, ids, backend.uploadI32(Int32Array.of(0, 2), 1, 2)),
+      /^concatSequences: offset 5 at position 1 is out of range \(0 to 2\)$/,
+    ],
+    [() => backend.sliceCols(matrix, 2, 2), /^sliceCols: columns is 2 from 2 on, expected inside 3 columns$/],
+    [() => backend.putCols(matrix, backend.zeros(2, 2), 2), /^putCols: columns is 2 from 2 on, expected inside 3/],
+    [() => backend.scaleCols(matrix, backend.zeros(1, 4), 0), /^scaleCols: factors is \[1, 4\], expected 3 elements$/],
+    [
+      () => attentionWithBias(backend, backend.zeros(8, 2), 20),
+      /^attention: biasTable is \[8, 2\], expected \[8, 1\]$/,
+    ],
+    [() => attentionWithBias(backend, backend.zeros(3, 1), 20), /^attention: number of relative position buckets is 3/],
+    [() => attentionWithBias(backend, backend.zeros(8, 1), 2), /^attention: maximal relative distance is 2, expected/],
     [() => backend.addInPlace(matrix, matrix, 1), /addInPlace: y is also x$/],
   ];
   for (const [call, message] of cases) {
@@ -160,7 +190,7 @@ onEachBackend('NaN and infinity pass through, and are seen', (t, backend) => {
   const [out = 0, map = 0] = Array.from(backend.activate(x, 0, 0));
   t.is(backend.nonzeros(out), 3);
   t.true(Number.isNaN(backend.readF32(map)[0]));
-  const [loss = 0] = Array.from(backend.crossEntropy(x, backend.uploadI32(Int32Array.of(0, 1), 1, 2)));
+  const [loss = 0] = Array.from(backend.crossEntropy(x, backend.uploadI32(Int32Array.of(0, 1), 1, 2), 0));
   t.true(Number.isNaN(backend.readF32(loss)[0]));
 });
 
@@ -176,3 +206,10 @@ test('a backend that cannot be opened is named with what was tried', async (t) =
     message: /^no backend could be opened; tried native: instruction set 'mmx' is not available here; found: .*scalar/,
   });
 });
+
+/** Attention over one sequence of two tokens, with biases. */
+function attentionWithBias(backend: Backend, table: number, maxDistance: number): unknown {
+  const x = backend.zeros(2, 4);
+  const cu = backend.uploadI32(Int32Array.of(0, 2), 1, 2);
+  return backend.attention(x, x, x, cu, cu, 1, false, 1, 0, 0, 0, table, true, maxDistance, 0);
+}

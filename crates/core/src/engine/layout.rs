@@ -17,7 +17,7 @@ impl Engine {
         self.expect(OP, "b", b, rows, cols)?;
         let (front, cu_b) = self.joined(OP, front_rows, rows, cu_a, cu_b)?;
         let joined = sequences::joined_rows(front, cu_b);
-        let mut out = AlignedBuf::uninit(joined * cols)?;
+        let mut out = AlignedBuf::uninit(joined.saturating_mul(cols))?;
         sequences::concat(
             &self.pool,
             self.f32(OP, a)?,

@@ -55,11 +55,11 @@ fn runs(front: Front, cu_b: &[i32], limit: usize) -> Vec<Run> {
     runs
 }
 
-/// Rows of the result.
+/// Rows of the result; `usize::MAX` where they are more than that.
 pub fn joined_rows(front: Front, cu_b: &[i32]) -> usize {
     (0..cu_b.len() - 1)
         .map(|n| front.range(n).1 + (cu_b[n + 1] - cu_b[n]) as usize)
-        .sum()
+        .fold(0, usize::saturating_add)
 }
 
 /// For each sequence its rows of `a` and then its rows of `b`. Offsets were checked by the caller.
