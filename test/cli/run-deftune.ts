@@ -21,6 +21,8 @@ export interface RunSettings {
   cwd?: string;
   /** Exit code that is expected; default 0. */
   code?: number;
+  /** Environment variables, added to this process's. */
+  env?: Record<string, string>;
 }
 
 function assertBuilt(): void {
@@ -48,7 +50,7 @@ function give(): void {
 export async function runDeftune(
   t: ExecutionContext,
   args: readonly (string | number)[],
-  { cwd = root, code = 0 }: RunSettings = {},
+  { cwd = root, code = 0, env = {} }: RunSettings = {},
 ): Promise<Finished> {
   assertBuilt();
   await take();
@@ -57,7 +59,7 @@ export async function runDeftune(
       execFile(
         process.execPath,
         [program, ...args.map(String)],
-        { cwd, timeout: 120_000, maxBuffer: 1 << 26 },
+        { cwd, timeout: 120_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
         (error, stdout, stderr) => {
           done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
         },

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
+import { downloadModelPaths } from './download-model-paths.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
 
 /** A number; the range is checked where the value is used. */
@@ -54,16 +55,19 @@ export interface ModelPathOptions {
   model: string;
   adapter?: string;
   head?: string;
+  revision?: string;
 }
 
 export function addModelOptions(command: Command): Command {
   return command
-    .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .option('--adapter <dir>', "adapter directory in peft's format")
+    .requiredOption('--model <dir>', 'Hugging Face model directory, or the name of a model on the hub')
+    .option('--adapter <dir>', "adapter directory in peft's format, or its name on the hub")
+    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
     .option(
       '--head <name>',
       "head to open, e.g. SequenceClassification (default: the adapter's, the data's or the model's)",
-    );
+    )
+    .hook('preAction', downloadModelPaths);
 }
 
 /** Where labelled data come from. */

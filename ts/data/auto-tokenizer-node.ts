@@ -1,20 +1,22 @@
 import { join } from 'node:path';
 import { DeftuneError } from '../error.js';
 import { fileExists, readJson, readText } from '../io/files-node.js';
+import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
 import { showValue } from '../io/show-value.js';
 import { Tokenizer } from './tokenizer.js';
 import { tokenizerFromMerges, tokenizerFromVocabTxt, type MadeTokenizer } from './tokenization/vocabulary-files.js';
 
-/** Loads the tokenizer of a model directory. */
+/** Loads the tokenizer of a model. */
 export class AutoTokenizer {
   /**
    * Reads `tokenizer.json`, or `vocab.txt` (BERT), or `vocab.json` and `merges.txt` (RoBERTa, GPT-2); and, if present,
    * `tokenizer_config.json` and `special_tokens_map.json`.
    *
-   * @throws DeftuneError when there is none of these or a file is invalid
+   * @param nameOrPath a model directory, or a repository such as `google-bert/bert-base-uncased`, which is downloaded
+   * @throws DeftuneError when there is none of these, a file is invalid, or there is nothing to download
    */
-  // Async although it need not be: loading may move off the main thread without changing callers.
-  static async fromPretrained(dir: string): Promise<Tokenizer> {
+  static async fromPretrained(nameOrPath: string, options: HubOptions = {}): Promise<Tokenizer> {
+    const dir = await resolveModelDirectory(nameOrPath, ['tokenizer'], options);
     const path = join(dir, 'tokenizer.json');
     // Older files name the special tokens in the map alone.
     const config = { ...readOptional(dir, 'special_tokens_map.json'), ...readOptional(dir, 'tokenizer_config.json') };

@@ -3,12 +3,13 @@ import type { Backend, BackendOptions } from '../backend/backend.js';
 import { createBackend } from '../backend/create-backend-node.js';
 import { openCheckpoint } from '../io/checkpoint-node.js';
 import { fileExists, readJson } from '../io/files-node.js';
+import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
 import { buildModel, configFields, type BuildOptions } from './build-model.js';
 import { familyHead, modelFamily } from './index.js';
 import type { Model } from './model.js';
 
 /** Options of `fromPretrained`: those of the model, and where it lives. */
-export interface FromPretrainedOptions extends BuildOptions, Omit<BackendOptions, 'backend'> {
+export interface FromPretrainedOptions extends BuildOptions, HubOptions, Omit<BackendOptions, 'backend'> {
   /** A backend that is already open, or the name of the one to open. */
   backend?: Backend | BackendOptions['backend'];
 }
@@ -16,16 +17,18 @@ export interface FromPretrainedOptions extends BuildOptions, Omit<BackendOptions
 /** Opens models of one head, or (`AutoModel`) of the head that config.json names. */
 export interface AutoModelClass {
   /**
-   * Opens a Hugging Face model directory (`config.json`, `model.safetensors` or its shards; F32, F16 or BF16).
+   * Opens a Hugging Face model directory (`config.json`, `model.safetensors` or its shards; F32, F16 or BF16), or downloads that of
+   * a repository such as `google-bert/bert-base-uncased`.
    *
-   * @throws DeftuneError naming the file, the field or the tensors that do not fit.
+   * @throws DeftuneError naming the file, the field or the tensors that do not fit, or why there is nothing to download.
    */
-  fromPretrained(directory: string, options?: FromPretrainedOptions): Promise<Model>;
+  fromPretrained(nameOrPath: string, options?: FromPretrainedOptions): Promise<Model>;
 }
 
 function autoModel(head?: string): AutoModelClass {
   return {
-    async fromPretrained(directory, options = {}) {
+    async fromPretrained(nameOrPath, options = {}) {
+      const directory = await resolveModelDirectory(nameOrPath, ['model'], options);
       const configPath = join(directory, 'config.json');
       const config = configFields(readJson(configPath), configPath);
       // Before the weights are read and a backend is opened: is there such a model?

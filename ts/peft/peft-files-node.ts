@@ -2,6 +2,8 @@ import { rmSync } from 'node:fs';
 import { join, basename, resolve } from 'node:path';
 import { DeftuneError } from '../error.js';
 import { fileExists, readBytes, readJson, writeFilesAtomic } from '../io/files-node.js';
+import { repositoryOfSnapshot } from '../io/hub/hub-cache-node.js';
+import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
 import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
 import type { Model } from '../models/model.js';
@@ -72,7 +74,7 @@ export function adapterFiles(
       if (fileExists(path)) files.set(name, readBytes(path));
     }
   }
-  const config = model.method.configToFile?.(model.base, model.config, basename(resolve(baseDirectory)));
+  const config = model.method.configToFile?.(model.base, model.config, baseModelName(baseDirectory));
   if (config) files.set(CONFIG, pythonJson(config));
   const { head, info } = model.base;
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
@@ -97,6 +99,21 @@ function modelConfig({ info }: Model): Record<string, unknown> {
 function pythonJson(value: Record<string, unknown>): string {
   const sorted = Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify(sorted, null, 2);
+}
+
+/** What peft calls the base: the repository that a directory was downloaded from, else the directory's name. */
+function baseModelName(directory: string): string {
+  const path = resolve(directory);
+  return repositoryOfSnapshot(path) ?? basename(path);
+}
+
+/**
+ * Reads an adapter directory, or downloads that of a repository on the Hugging Face hub.
+ *
+ * @throws DeftuneError as readAdapter does, or saying why there is nothing to download
+ */
+export async function loadAdapter(nameOrPath: string, options: HubOptions = {}): Promise<StoredAdapter> {
+  return readAdapter(await resolveModelDirectory(nameOrPath, ['adapter'], options));
 }
 
 /** Reads an adapter directory. @throws DeftuneError naming the file and what is wrong with it. */
