@@ -583,6 +583,19 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       },
     },
   ],
+  sequenceCrossEntropy: [
+    {
+      title: 'starts and ends in sequences of 4, 1 and 3 tokens, one label ignored',
+      inputs: { logits: uniform([8, 2], 153, 2) },
+      run: (backend, inputs) => [
+        ops.sequenceCrossEntropy(
+          pick(inputs, 'logits'),
+          ints(backend, [1, 3, 0, 0, -100, 2]),
+          ints(backend, [0, 4, 5, 8]),
+        ),
+      ],
+    },
+  ],
   meanSquaredError: [
     {
       title: 'a column',

@@ -144,6 +144,8 @@ export interface Backend {
     wantWeight: boolean,
     wantBias: boolean,
   ): ArrayLike<number>;
+  /** `[loss, dlogits]` */
+  sequenceCrossEntropy(logits: number, labels: number, cuSeqlens: number): ArrayLike<number>;
   meanSquaredError(prediction: number, target: number): ArrayLike<number>;
   densityValue(map: number, kind: number, parameter: number): number;
   densityGradient(map: number, kind: number, parameter: number, scale: number): number;

@@ -19,7 +19,7 @@ export const causalLM: Head = {
       );
     }
     const labelIds = record.labelIds?.slice(0, example.inputIds.length) ?? Array.from(example.inputIds);
-    checkIds(labelIds, 'labelIds', info.vocabSize, where, IGNORED_LABEL);
+    checkIds(labelIds, 'labelIds', info.vocabSize, where, { ignored: IGNORED_LABEL });
     return [{ inputIds: example.inputIds, labelIds }];
   },
 

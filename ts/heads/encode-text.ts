@@ -32,16 +32,19 @@ export function encodeText(
   return { inputIds, ...(tokenTypeIds ? { tokenTypeIds } : {}) };
 }
 
-/** @throws DeftuneError where an id is outside the vocabulary. @param ignored an id that means "no label" */
+/**
+ * @param options.ignored an id that means "no label"
+ * @param options.what the ids stand for; default tokens
+ * @throws DeftuneError where an id is outside the vocabulary, or the classes
+ */
 export function checkIds(
   ids: readonly number[],
   field: string,
-  vocabSize: number,
+  count: number,
   where: string,
-  ignored?: number,
+  { ignored, what = 'token id' }: { ignored?: number; what?: string } = {},
 ): void {
-  const bad = ids.find((id) => id !== ignored && (!Number.isInteger(id) || id < 0 || id >= vocabSize));
-  if (bad !== undefined) {
-    throw new DeftuneError(`${where}: ${field} has the token id ${bad}, expected 0 to ${vocabSize - 1}`);
-  }
+  const bad = ids.find((id) => id !== ignored && (!Number.isInteger(id) || id < 0 || id >= count));
+  if (bad !== undefined)
+    throw new DeftuneError(`${where}: ${field} has the ${what} ${bad}, expected 0 to ${count - 1}`);
 }

@@ -63,6 +63,8 @@ export interface Head {
     fileName: string,
     known?: Parameters<typeof import('../data/labels.js').resolveLabels>[2],
   ): ResolvedLabels;
+  /** Whether an example can be learned from. */
+  isLabelled(example: Example): boolean;
   /** @throws DeftuneError naming file, line and field. */
   toExamples(record: DataRecord, label: number | undefined, context: ExampleContext): Example[];
   /** Loads what examples need before they are collated, e.g. images. */
@@ -75,8 +77,17 @@ export interface Head {
   lossWeight(batch: RaggedBatch): number;
   /** One output an example. */
   outputs(logits: Tensor, batch: RaggedBatch): HeadOutput[];
-  /** One object a record: what `predict` writes. */
-  predictions(outputs: readonly HeadOutput[], examples: readonly Example[], info: HeadInfo): Record<string, unknown>[];
+  /**
+   * One object a record: what `predict` writes. Of several examples of one record (windows of a long text) one answer is made.
+   *
+   * @param options.logits whether to add the logits, where the head keeps them
+   */
+  predictions(
+    outputs: readonly HeadOutput[],
+    examples: readonly Example[],
+    info: HeadInfo,
+    options?: { logits?: boolean | undefined },
+  ): Record<string, unknown>[];
   /** Metrics reported without being asked for; the first is the main one. */
   defaultMetrics(info: HeadInfo): readonly string[];
   /** @throws DeftuneError where the head does not have the metric. */

@@ -4,11 +4,21 @@ import { causalLM } from './causal-lm.js';
 import type { Head } from './head.js';
 import { imageClassification } from './image-classification.js';
 import { maskedLM } from './masked-lm.js';
+import { questionAnswering } from './question-answering.js';
 import { seq2seqLM } from './seq2seq-lm.js';
 import { sequenceClassification } from './sequence-classification.js';
+import { tokenClassification } from './token-classification.js';
 
 /** Every head, in the order of the documentation. */
-export const HEADS: readonly Head[] = [sequenceClassification, maskedLM, causalLM, seq2seqLM, imageClassification];
+export const HEADS: readonly Head[] = [
+  sequenceClassification,
+  tokenClassification,
+  questionAnswering,
+  maskedLM,
+  causalLM,
+  seq2seqLM,
+  imageClassification,
+];
 
 /** The head called `name`. @throws DeftuneError listing the known ones. */
 export function getHead(name: string): Head {

@@ -9,6 +9,8 @@ import type { Head, HeadOutput } from './head.js';
 export const languageModel = {
   hasLabels: false,
 
+  isLabelled: () => true,
+
   resolveLabels: () => ({ labels: [], names: [], regression: false }),
 
   loss(logits: Tensor, { labels }: RaggedBatch): Tensor {

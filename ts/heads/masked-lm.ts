@@ -33,7 +33,7 @@ export const maskedLM: Head = {
         );
       }
       const labelIds = record.labelIds.slice(0, example.inputIds.length);
-      checkIds(labelIds, 'labelIds', info.vocabSize, where, IGNORED_LABEL);
+      checkIds(labelIds, 'labelIds', info.vocabSize, where, { ignored: IGNORED_LABEL });
       return [{ ...example, labelIds }];
     }
     const tokenId = tokenizer?.maskTokenId;

@@ -21,7 +21,7 @@ export const seq2seqLM: Head = {
       labelIds = encoded.inputIds;
     }
     if (!labelIds?.length) throw new DeftuneError(`${where}: labelIds is missing, expected labelIds or a target text`);
-    checkIds(labelIds, 'labelIds', info.vocabSize, where, IGNORED_LABEL);
+    checkIds(labelIds, 'labelIds', info.vocabSize, where, { ignored: IGNORED_LABEL });
     return [{ inputIds: example.inputIds, labelIds }];
   },
 

@@ -18,6 +18,7 @@ export const sequenceClassification: Head = {
   hasLabels: true,
   claims: ({ label, image }) => label !== undefined && image === undefined,
   resolveLabels,
+  isLabelled: ({ label }) => label !== undefined,
 
   toExamples(record, label, context) {
     return [{ ...encodeText(record, context), ...(label === undefined ? {} : { label }) }];
@@ -49,11 +50,12 @@ export const sequenceClassification: Head = {
   },
 
   /** The likeliest label with its probability; for regression the value as the score. */
-  predictions: (outputs, _examples, info) =>
+  predictions: (outputs, _examples, info, options) =>
     outputs.map(({ logits }) => {
-      if (isRegression(info)) return { label: info.labelNames[0] ?? 'LABEL_0', score: logits[0] ?? Number.NaN };
+      const kept = options?.logits ? { logits: Array.from(logits) } : {};
+      if (isRegression(info)) return { label: info.labelNames[0] ?? 'LABEL_0', score: logits[0], ...kept };
       const best = argmax(logits);
-      return { label: info.labelNames[best] ?? `LABEL_${best}`, score: softmax(logits)[best] ?? Number.NaN };
+      return { label: info.labelNames[best] ?? `LABEL_${best}`, score: softmax(logits)[best], ...kept };
     }),
 
   defaultMetrics: (info) => [isRegression(info) ? 'pearson' : 'accuracy'],

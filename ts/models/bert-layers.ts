@@ -24,8 +24,9 @@ export interface BertConfig {
   dFf: number;
   activation: string;
   positions: number;
-  /** Position id of the first token. */
-  firstPosition: number;
+  /** Tokens of the longest sequence. */
+  maxLength: number;
+  padTokenId: number;
   types: number;
   eps: number;
   hiddenDropout: number;
@@ -46,7 +47,7 @@ class BertEmbeddings extends Module {
     readonly token_type_embeddings: Embedding,
     readonly LayerNorm: LayerNorm,
     private readonly p: number,
-    private readonly firstPosition: number,
+    private readonly positionsOf: (batch: RaggedBatch) => Int32Array,
   ) {
     super();
   }
@@ -56,8 +57,10 @@ class BertEmbeddings extends Module {
     const { backend } = this.word_embeddings.weight;
     const ids = (values: Int32Array): Tensor => Tensor.fromInts(backend, values);
     const words = this.word_embeddings.forward(ids(batch.inputIds));
-    const positions = this.position_embeddings.forward(ids(batch.positionIds.map((id) => id + this.firstPosition)));
-    const types = this.token_type_embeddings.forward(ids(batch.tokenTypeIds));
+    const positions = this.position_embeddings.forward(ids(this.positionsOf(batch)));
+    // RoBERTa knows one type, and its pairs are of that.
+    const isTyped = this.token_type_embeddings.weight.rows > 1;
+    const types = this.token_type_embeddings.forward(ids(isTyped ? batch.tokenTypeIds : new Int32Array(batch.tokens)));
     const normed = this.LayerNorm.forward(add(add(words, types), positions));
     const drop = context.dropout(this.p);
     return drop ? dropout(normed, drop) : normed;
@@ -181,28 +184,42 @@ export class BertModel extends Module {
   }
 }
 
+/** What differs between BERT and RoBERTa apart from their heads. */
+export interface BertVariant {
+  /** `layer_norm_eps` where config.json does not say. */
+  eps: number;
+  /** `pad_token_id` where config.json does not say. */
+  padTokenId: number;
+  /** Position embeddings before that of the first token. */
+  reservedPositions(padTokenId: number): number;
+  /** [tokens] */
+  positionIds(batch: RaggedBatch, config: BertConfig): Int32Array;
+}
+
 /** Fields that BERT's and RoBERTa's config.json share. @param dropout overrides every probability */
-export function readBertConfig(
-  reader: ConfigReader,
-  { dropout, firstPosition, eps }: { dropout: number | undefined; firstPosition: number; eps: number },
-): BertConfig {
+export function readBertConfig(reader: ConfigReader, variant: BertVariant, dropout: number | undefined): BertConfig {
   reader.only('position_embedding_type', 'absolute');
   reader.only('is_decoder', false);
   reader.only('add_cross_attention', false);
   const probability = (field: string, fallback: number): number =>
     dropout ?? reader.number(field, { min: 0, max: 0.999, fallback });
   const hiddenDropout = probability('hidden_dropout_prob', 0.1);
+  const vocabSize = reader.integer('vocab_size');
+  const padTokenId = reader.integer('pad_token_id', { min: 0, max: vocabSize - 1, fallback: variant.padTokenId });
+  const reserved = variant.reservedPositions(padTokenId);
+  const positions = reader.integer('max_position_embeddings', { min: reserved + 1 });
   const config = {
-    vocabSize: reader.integer('vocab_size'),
+    vocabSize,
     hiddenSize: reader.integer('hidden_size', { max: 65_535 }),
     layers: reader.integer('num_hidden_layers', { max: 1000 }),
     heads: reader.integer('num_attention_heads', { max: 1024 }),
     dFf: reader.integer('intermediate_size', { max: 65_535 }),
     activation: reader.activation('hidden_act', 'gelu'),
-    positions: reader.integer('max_position_embeddings', { min: firstPosition + 1 }),
-    firstPosition,
+    positions,
+    maxLength: positions - reserved,
+    padTokenId,
     types: reader.integer('type_vocab_size', { fallback: 2 }),
-    eps: reader.number('layer_norm_eps', { min: 0, max: 1, fallback: eps }),
+    eps: reader.number('layer_norm_eps', { min: 0, max: 1, fallback: variant.eps }),
     hiddenDropout,
     attentionDropout: probability('attention_probs_dropout_prob', 0.1),
     classifierDropout: probability('classifier_dropout', hiddenDropout),
@@ -213,7 +230,13 @@ export function readBertConfig(
 }
 
 /** Embeddings, encoder and (`pooled`) pooler from a checkpoint. @param prefix e.g. `bert` */
-export function buildBertModel(weights: WeightReader, prefix: string, c: BertConfig, pooled: boolean): BertModel {
+export function buildBertModel(
+  weights: WeightReader,
+  prefix: string,
+  c: BertConfig,
+  variant: BertVariant,
+  pooled: boolean,
+): BertModel {
   const d = c.hiddenSize;
   const kind = activationKind(c.activation);
   const norm = (path: string): LayerNorm => weights.layerNorm(`${path}.LayerNorm`, d, c.eps);
@@ -225,7 +248,7 @@ export function buildBertModel(weights: WeightReader, prefix: string, c: BertCon
     weights.embedding(`${prefix}.embeddings.token_type_embeddings`, c.types, d),
     norm(`${prefix}.embeddings`),
     c.hiddenDropout,
-    c.firstPosition,
+    (batch) => variant.positionIds(batch, c),
   );
   const layers = Array.from({ length: c.layers }, (_, index) => {
     const path = `${prefix}.encoder.layer.${index}`;

@@ -1,10 +1,12 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { bert } from './bert.js';
+import { gpt2 } from './gpt2.js';
 import type { FamilyHead, ModelFamily } from './model.js';
+import { camembert, roberta, xlmRoberta } from './roberta.js';
 import { vit } from './vit.js';
 
-const FAMILIES: readonly ModelFamily[] = [bert, vit];
+const FAMILIES: readonly ModelFamily[] = [bert, roberta, xlmRoberta, camembert, gpt2, vit];
 
 /**
  * The family that a config.json names.

@@ -2,6 +2,7 @@ import type { Backend } from '../backend/backend.js';
 import { Rng } from '../data/rng.js';
 import { DeftuneError } from '../error.js';
 import type { StoredTensor } from '../io/safetensors.js';
+import { transpose } from '../io/transpose.js';
 import { Embedding } from '../nn/embedding.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import { Linear } from '../nn/linear.js';
@@ -30,8 +31,12 @@ export interface NameRules {
 
 /** How a parameter is read. */
 interface ReadOptions {
-  fresh?: 'ones';
-  matrix?: readonly number[];
+  /** What a new parameter holds: by default zeros for biases, else normal with the config's range, as in transformers. */
+  fresh?: 'ones' | undefined;
+  /** Shape to compute with, where it is not the stored one. */
+  matrix?: readonly number[] | undefined;
+  /** Whether to compute with the transpose of the stored matrix. */
+  transposed?: boolean | undefined;
 }
 
 /**
@@ -62,6 +67,12 @@ export class WeightReader {
     return bias ? new Linear(weight, this.parameter(`${path}.bias`, [outFeatures])) : new Linear(weight);
   }
 
+  /** A linear layer whose weight files hold as [in, out] (GPT-2's Conv1D). */
+  conv1d(path: string, outFeatures: number, inFeatures: number): Linear {
+    const weight = this.parameter(`${path}.weight`, [inFeatures, outFeatures], { transposed: true });
+    return new Linear(weight, this.parameter(`${path}.bias`, [outFeatures]));
+  }
+
   /** Whether the checkpoint has a tensor of this name (the model's spelling). */
   has(name: string): boolean {
     return this.stored.has(name);
@@ -76,24 +87,21 @@ export class WeightReader {
     return new Embedding(this.parameter(`${path}.weight`, [count, width]));
   }
 
-  /**
-   * @param shape the stored one
-   * @param options.fresh what a new parameter holds: by default zeros for biases, else normal with the config's range, as in transformers
-   * @param options.matrix shape to compute with, where it is not the stored one
-   */
-  parameter(name: string, shape: readonly number[], { fresh, matrix = shape }: ReadOptions = {}): Parameter {
-    const parameter = this.read(name, shape, matrix, fresh);
+  /** @param shape the stored one */
+  parameter(name: string, shape: readonly number[], options: ReadOptions = {}): Parameter {
+    const parameter = this.read(name, shape, options);
     this.parameters.push(parameter);
     return parameter;
   }
 
-  private read(name: string, shape: readonly number[], matrix: readonly number[], fresh?: 'ones'): Parameter {
+  private read(name: string, shape: readonly number[], options: ReadOptions): Parameter {
+    const { transposed = false, matrix = transposed ? [...shape].reverse() : shape } = options;
     const storedName = this.stored.get(name);
     const stored = storedName === undefined ? undefined : this.source.get(storedName);
     if (!stored || storedName === undefined) {
       if (!this.rules.heads.some((head) => name.startsWith(head))) this.problems.push(`${name} is missing`);
       else this.created.push(name);
-      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape, matrix, fresh);
+      return this.problems.length > 0 ? this.placeholder() : this.initialized(name, shape, { ...options, matrix });
     }
     this.used.add(name);
     if (stored.shape.length !== shape.length || stored.shape.some((dim, axis) => dim !== shape[axis])) {
@@ -105,8 +113,9 @@ export class WeightReader {
       return this.placeholder();
     }
     const [rows, cols] = matrixShape(matrix);
-    const handle = this.backend.uploadBytes(stored.data, stored.dtype, rows, cols);
-    return new Parameter(this.backend, handle, matrix, shape);
+    const data = transposed ? transposeBytes(stored.data, cols, rows) : stored.data;
+    const handle = this.backend.uploadBytes(data, stored.dtype, rows, cols);
+    return new Parameter(this.backend, handle, matrix, shape, transposed);
   }
 
   /** Stands for a parameter whose problem {@link WeightReader.finish} will report: of the shape asked for it could fill the memory. */
@@ -114,13 +123,17 @@ export class WeightReader {
     return Parameter.of(this.backend, new Float32Array(1), [1]);
   }
 
-  private initialized(name: string, shape: readonly number[], matrix: readonly number[], fresh?: 'ones'): Parameter {
+  private initialized(
+    name: string,
+    shape: readonly number[],
+    { fresh, matrix = shape, transposed }: ReadOptions,
+  ): Parameter {
     const values = new Float32Array(shape.reduce((product, dim) => product * dim, 1));
     if (fresh === 'ones') values.fill(1);
     else if (!name.endsWith('bias'))
       for (let i = 0; i < values.length; i++) values[i] = this.rng.nextNormal() * this.initializerRange;
     const tensor = Tensor.fromFloats(this.backend, values, matrix);
-    return new Parameter(this.backend, tensor.handle, matrix, shape);
+    return new Parameter(this.backend, tensor.handle, matrix, shape, transposed);
   }
 
   /**
@@ -152,6 +165,15 @@ export class WeightReader {
     const more = problems.length > 12 ? `; and ${problems.length - 12} more` : '';
     throw new DeftuneError(`${this.source.name}: the checkpoint does not fit its config.json: ${shown}${more}`);
   }
+}
+
+/** The bytes of a matrix [rows, cols] of 2 or 4 bytes an element, transposed. */
+function transposeBytes(data: Uint8Array, rows: number, cols: number): Uint8Array {
+  // A copy, for a file's tensors start at any byte.
+  const { buffer } = new Uint8Array(data);
+  const isHalf = data.length === rows * cols * 2;
+  const elements = isHalf ? new Uint16Array(buffer) : new Uint32Array(buffer);
+  return new Uint8Array(transpose(elements, rows, cols).buffer);
 }
 
 /** A stored name as the module path: with the base prefix, and with today's spelling of layer norms. */

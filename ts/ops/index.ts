@@ -13,4 +13,4 @@ export { linear } from './linear.js';
 export { linearCrossEntropy } from './linear-cross-entropy.js';
 export { loraLinear } from './lora-linear.js';
 export { rmsNorm } from './rms-norm.js';
-export { crossEntropy, meanSquaredError } from './task-losses.js';
+export { crossEntropy, meanSquaredError, sequenceCrossEntropy } from './task-losses.js';

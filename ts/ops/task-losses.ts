@@ -11,6 +11,19 @@ export function crossEntropy(logits: Tensor, labels: Tensor, labelSmoothing = 0)
   return withGradient('crossEntropy', logits, results);
 }
 
+/**
+ * Cross-entropy of a softmax over each sequence's own tokens, column by column; the mean over the labels that are not -100. Where an
+ * answer starts and ends: transformers' loss of extractive question answering, without its padding.
+ *
+ * @param logits [tokens, cols]
+ * @param labels [sequences · cols] of token numbers within the sequence
+ * @param cuSeqlens offsets of the sequences
+ */
+export function sequenceCrossEntropy(logits: Tensor, labels: Tensor, cuSeqlens: Tensor): Tensor {
+  const results = logits.backend.sequenceCrossEntropy(logits.handle, labels.handle, cuSeqlens.handle);
+  return withGradient('sequenceCrossEntropy', logits, results);
+}
+
 /** Mean squared error over all elements. */
 export function meanSquaredError(prediction: Tensor, target: Tensor): Tensor {
   const results = prediction.backend.meanSquaredError(prediction.handle, target.handle);

@@ -35,7 +35,6 @@ const options = z.strictObject({
 const UNSUPPORTED: Readonly<Record<string, unknown>> = {
   use_dora: false,
   use_rslora: false,
-  fan_in_fan_out: false,
   bias: 'none',
   lora_bias: false,
   use_qalora: false,
@@ -163,7 +162,8 @@ export const lora: PeftMethod<LoraConfig> = {
       auto_mapping: null,
       base_model_name_or_path: baseModel,
       bias: 'none',
-      fan_in_fan_out: false,
+      // As the layers are: peft sets a wrong value right by itself, and so do we when reading.
+      fan_in_fan_out: layersOf(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
       inference_mode: true,
       init_lora_weights: true,
       layers_pattern: null,

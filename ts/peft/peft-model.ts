@@ -52,7 +52,7 @@ export class PeftModel {
     return new Map(
       [...saved].map(([key, parameter]) => [
         key,
-        { dtype: 'F32', shape: [...parameter.storedShape], data: parameter.toFloats() },
+        { dtype: 'F32', shape: [...parameter.storedShape], data: parameter.toStored() },
       ]),
     );
   }
@@ -78,7 +78,7 @@ export class PeftModel {
     }
     for (const [key, parameter] of expected) {
       const found = tensors.get(key) as TensorValues;
-      parameter.backend.writeF32(parameter.handle, found.values);
+      parameter.writeStored(found.values);
     }
   }
 }

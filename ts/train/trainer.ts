@@ -105,8 +105,8 @@ export class Trainer {
         'checkpoints is missing, expected a store where saveSteps, saveEpochs or saveBest ask for one',
       );
     }
-    if (!options.model.base.head.hasLabels) return;
-    const unlabelled = options.trainDataset.findIndex(({ label, labelIds }) => (label ?? labelIds) === undefined);
+    const { head } = options.model.base;
+    const unlabelled = options.trainDataset.findIndex((example) => !head.isLabelled(example));
     if (unlabelled >= 0) throw new DeftuneError(`trainDataset: example ${unlabelled} has no label`);
   }
 

@@ -3,7 +3,6 @@ import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
 import { readRecords } from '../../data/records-node.js';
 import { DeftuneError } from '../../error.js';
-import type { HeadOutput } from '../../heads/head.js';
 import { checkOutputFile, writeFileAtomic } from '../../io/files-node.js';
 import { predict as predictExamples } from '../../train/evaluate.js';
 import { chooseHead } from '../choose-head.js';
@@ -49,19 +48,12 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     }).finally(() => {
       progress.stop();
     });
-    const lines = base.head
-      .predictions(outputs, examples, base.info)
-      .map((answer, index) => ({ ...answer, ...logitsOf(options.logits, outputs[index]) }));
+    const lines = base.head.predictions(outputs, examples, base.info, { logits: options.logits });
     writeFileAtomic(options.output, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     warn(truncationNotes(truncated, base.info.maxLength));
     print(
-      { output: options.output, examples: examples.length, truncated, density },
-      [`${examples.length} predictions: ${options.output} (density ${formatPercent(density, 2)})`],
+      { output: options.output, examples: lines.length, truncated, density },
+      [`${lines.length} predictions: ${options.output} (density ${formatPercent(density, 2)})`],
       options.json,
     );
   });
-
-/** The logits of an output, where they are wanted and the head keeps them. */
-function logitsOf(wanted: boolean | undefined, output: HeadOutput | undefined): { logits?: number[] } {
-  return wanted && output && output.logits.length > 0 ? { logits: Array.from(output.logits) } : {};
-}

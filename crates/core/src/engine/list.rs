@@ -73,6 +73,7 @@ macro_rules! backend_ops {
                 (hidden: u32, weight: u32, bias: u32, labels: u32, smoothing: f64,
                  want_hidden: bool, want_weight: bool, want_bias: bool)
                 -> Handles;
+            fn sequence_cross_entropy "sequenceCrossEntropy" (logits: u32, labels: u32, cu: u32) -> Handles;
             fn mean_squared_error "meanSquaredError" (prediction: u32, target: u32) -> Handles;
             fn density_value "densityValue" (map: u32, kind: u32, parameter: f64) -> f64;
             fn density_gradient "densityGradient" (map: u32, kind: u32, parameter: f64, scale: f64) -> u32;

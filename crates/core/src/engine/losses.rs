@@ -9,7 +9,7 @@ use crate::ops::softmax_cross_entropy::CrossEntropy;
 use crate::{Error, Result};
 
 /// Label that a cross-entropy ignores, as in PyTorch.
-const IGNORE_INDEX: i32 = -100;
+pub(super) const IGNORE_INDEX: i32 = -100;
 
 impl Engine {
     /// Mean cross-entropy over the labels that are not -100; `smoothing` is torch's label smoothing, 0 to 1. Returns
@@ -38,7 +38,7 @@ impl Engine {
         Ok(vec![loss, self.new_f32(rows, cols, gradient)])
     }
 
-    fn new_scalar(&mut self, value: f64) -> Result<u32> {
+    pub(super) fn new_scalar(&mut self, value: f64) -> Result<u32> {
         let buffer = scalar_buffer(value)?;
         Ok(self.new_f32(1, 1, buffer))
     }

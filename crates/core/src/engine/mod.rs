@@ -13,6 +13,7 @@ mod list;
 mod losses;
 mod mlp;
 mod packs;
+mod sequence_losses;
 mod tensors;
 mod transformer;
 

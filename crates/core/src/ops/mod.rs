@@ -18,6 +18,7 @@ pub mod mse;
 pub mod optimizer;
 pub mod relative_bias;
 pub mod rms_norm;
+pub mod sequence_cross_entropy;
 pub mod sequences;
 pub mod softmax_cross_entropy;
 
