@@ -111,17 +111,20 @@ export function tokenizerFromMerges(
   return { tokenizer, config };
 }
 
+const BYTE_LEVEL_CLASSES: readonly string[] = ['RobertaTokenizer', 'GPT2Tokenizer'];
+
 function byteLevelClass(vocab: JsonObject, { tokenizerConfig, modelType, name }: VocabularySettings): string {
   const named = tokenizerClass(tokenizerConfig);
   // PreTrainedTokenizer and its like say nothing about the conventions.
-  if (named === 'RobertaTokenizer' || named === 'GPT2Tokenizer') return named;
+  if (named !== undefined && BYTE_LEVEL_CLASSES.includes(named)) return named;
   if (named !== undefined && !/^(?:PreTrainedTokenizer|TokenizersBackend)$/.test(named)) {
     throw new DeftuneError(
       `${name}: the tokenizer class is ${showValue(named)}, expected RobertaTokenizer or GPT2Tokenizer`,
     );
   }
-  if (modelType === 'roberta') return 'RobertaTokenizer';
-  if (modelType === 'gpt2') return 'GPT2Tokenizer';
+  // Classes are called after model types.
+  const ofModel = BYTE_LEVEL_CLASSES.find((className) => className.toLowerCase() === `${modelType}tokenizer`);
+  if (ofModel) return ofModel;
   return '<s>' in vocab && '</s>' in vocab ? 'RobertaTokenizer' : 'GPT2Tokenizer';
 }
 
