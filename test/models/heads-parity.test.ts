@@ -4,7 +4,6 @@ import type { ExecutionContext } from 'ava';
 import { backward } from '../../ts/autograd/backward.js';
 import type { Backend } from '../../ts/backend/backend.js';
 import type { Example } from '../../ts/data/batching.js';
-import { meanDensity } from '../../ts/density/mean-density.js';
 import type { Model } from '../../ts/models/model.js';
 import { ForwardContext } from '../../ts/nn/forward-context.js';
 import type { Parameter } from '../../ts/nn/parameter.js';
