@@ -160,7 +160,7 @@ export function readGPT2Config(reader: ConfigReader, dropoutProbability: number 
     layers,
     heads,
     dFf: reader.integer('n_inner', { max: 262_140, fallback: 4 * hiddenSize }),
-    activation: reader.string('activation_function', 'gelu_new'),
+    activation: reader.activation('activation_function', 'gelu_new'),
     positions: reader.integer('n_positions', { fallback: 1024 }),
     eps: reader.number('layer_norm_epsilon', { min: 0, max: 1, fallback: 1e-5 }),
     attentionScales: Array.from({ length: layers }, (_, layer) => (byLayer ? scale / (layer + 1) : scale)),
