@@ -4,9 +4,10 @@ import { bert } from './bert.js';
 import { gpt2 } from './gpt2.js';
 import type { FamilyHead, ModelFamily } from './model.js';
 import { camembert, roberta, xlmRoberta } from './roberta.js';
+import { t5 } from './t5.js';
 import { vit } from './vit.js';
 
-const FAMILIES: readonly ModelFamily[] = [bert, roberta, xlmRoberta, camembert, gpt2, vit];
+const FAMILIES: readonly ModelFamily[] = [bert, roberta, xlmRoberta, camembert, gpt2, t5, vit];
 
 /**
  * The family that a config.json names.

@@ -1,0 +1,177 @@
+import type { Backend } from '../backend/backend.js';
+import type { RaggedBatch } from '../data/batching.js';
+import { DeftuneError } from '../error.js';
+import { seq2seqLM } from '../heads/seq2seq-lm.js';
+import type { StoredTensor } from '../io/safetensors.js';
+import type { Embedding } from '../nn/embedding.js';
+import { ForwardContext } from '../nn/forward-context.js';
+import type { KeyValueCache } from '../nn/key-value-cache.js';
+import { Module } from '../nn/module.js';
+import type { Parameter } from '../nn/parameter.js';
+import { scale } from '../ops/elementwise.js';
+import { linear } from '../ops/linear.js';
+import { Tensor } from '../tensor/tensor.js';
+import { ConfigReader } from './config-reader.js';
+import type { DecoderInput, Decoding } from './decoding.js';
+import { generationTokens } from './generation-tokens.js';
+import { headRows } from './head-rows.js';
+import { Model, type ModelFamily, type ModelInfo } from './model.js';
+import { readT5Config } from './t5-config.js';
+import { T5Decoding } from './t5-decoding.js';
+import { buildT5Stack, type CrossSource, type T5Stack } from './t5-layers.js';
+import { WeightReader, type TensorSource } from './weights.js';
+
+/** The vocabulary's scores of version 1.1, which has a matrix of its own for them. */
+class T5LMHead extends Module {
+  constructor(readonly weight: Parameter) {
+    super();
+  }
+}
+
+/** T5 and its language-model head. */
+class T5ForConditionalGeneration extends Model {
+  readonly head = seq2seqLM;
+
+  constructor(
+    readonly backend: Backend,
+    readonly info: ModelInfo,
+    readonly shared: Embedding,
+    readonly encoder: T5Stack,
+    readonly decoder: T5Stack,
+    /** Undefined where the embeddings are the head. */
+    readonly lm_head: T5LMHead | undefined,
+    private readonly outputScale: number,
+    private readonly startTokenId: number,
+  ) {
+    super();
+  }
+
+  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const { decoder } = batch;
+    if (!decoder) throw new DeftuneError('the batch has no decoder tokens, expected them beside inputIds');
+    const encoded = this.encode(batch.inputIds, batch.cuSeqlens, context);
+    const source: CrossSource = {
+      cuQ: Tensor.fromInts(this.backend, decoder.cuSeqlens),
+      cuK: Tensor.fromInts(this.backend, batch.cuSeqlens),
+      keysAndValues: (_layer, project) => project(encoded),
+    };
+    const { outputRows } = batch;
+    return this.decode({ ...decoder, outputRows }, source, context);
+  }
+
+  override startDecoding(prompts: readonly ArrayLike<number>[]): Decoding {
+    const { backend, startTokenId } = this;
+    return new T5Decoding(
+      {
+        backend,
+        startTokenId,
+        encode: (inputIds, cuSeqlens) => this.encode(inputIds, cuSeqlens, new ForwardContext()),
+        decode: (input, source, cache) => this.decode(input, source, new ForwardContext(), cache),
+      },
+      prompts,
+    );
+  }
+
+  private encode(inputIds: Int32Array, cuSeqlens: Int32Array, context: ForwardContext): Tensor {
+    return this.encoder.forward(this.embed(inputIds), cuSeqlens, context);
+  }
+
+  private decode(
+    { inputIds, cuSeqlens, outputRows }: Pick<DecoderInput, 'inputIds' | 'cuSeqlens'> & Pick<RaggedBatch, 'outputRows'>,
+    source: CrossSource,
+    context: ForwardContext,
+    cache?: KeyValueCache,
+  ): Tensor {
+    const hiddenStates = this.decoder.forward(this.embed(inputIds), cuSeqlens, context, source, cache);
+    const rows = headRows(hiddenStates, { outputRows });
+    return linear(this.outputScale === 1 ? rows : scale(rows, this.outputScale), (this.lm_head ?? this.shared).weight);
+  }
+
+  private embed(inputIds: Int32Array): Tensor {
+    return this.shared.forward(Tensor.fromInts(this.backend, inputIds));
+  }
+}
+
+/** Spellings of the embeddings, which are one. */
+const EMBEDDINGS = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'];
+
+/** T5's entry in the registry of models: versions 1.0 and 1.1, Flan. */
+export const t5: ModelFamily = {
+  modelType: 't5',
+  heads: [{ head: seq2seqLM, architectures: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'] }],
+  build(backend, config, source, { architectures }, options) {
+    const reader = new ConfigReader(config, `${source.name}/config.json`);
+    const c = readT5Config(reader, options.dropout);
+    const tokens = generationTokens(source.name, config, options.generationConfig);
+    const start = reader.tokenId('decoder_start_token_id') ?? tokens.decoderStartTokenId;
+    checkStart(start, c.vocabSize, source.name);
+    const generationStart = tokens.decoderStartTokenId ?? start;
+    checkStart(generationStart, c.vocabSize, source.name);
+    const info: ModelInfo = {
+      modelType: 't5',
+      architecture: architectures[0],
+      // Positions are relative.
+      maxLength: Infinity,
+      vocabSize: c.vocabSize,
+      numLabels: 0,
+      labelNames: [],
+      decoderStartTokenId: start,
+      padTokenId: reader.tokenId('pad_token_id') ?? 0,
+      eosTokenIds: tokens.eosTokenIds,
+      activation: c.activation,
+      headModules: [],
+      loraTargets: ['q', 'v'],
+      initializerRange: c.initializerFactor,
+      config,
+    };
+    const embeddings = EMBEDDINGS.filter((name) => source.get(name));
+    const [first = 'shared.weight'] = embeddings;
+    for (const other of embeddings) checkShared(source, first, other);
+    const stored = source.get('lm_head.weight');
+    const untied = config['tie_word_embeddings'] === false || (stored && !isSame(stored, source.get(first)));
+    const rules = {
+      prefix: '',
+      heads: [],
+      ignored: [
+        /EncDecAttention\.relative_attention_bias\.weight$/,
+        /^(encoder|decoder)\.embed_tokens\.weight$/,
+        ...(untied ? [] : [/^lm_head\.weight$/]),
+      ],
+      renames: first === 'shared.weight' ? [] : ([[new RegExp(`^${first}$`), 'shared.weight']] as const),
+    };
+    const weights = new WeightReader(backend, source, rules, c.initializerFactor, options.seed ?? 0);
+    return weights.finish(
+      () =>
+        new T5ForConditionalGeneration(
+          backend,
+          info,
+          weights.embedding('shared', c.vocabSize, c.dModel),
+          buildT5Stack(weights, 'encoder', c),
+          buildT5Stack(weights, 'decoder', c),
+          untied ? new T5LMHead(weights.parameter('lm_head.weight', [c.vocabSize, c.dModel])) : undefined,
+          c.scaled ? c.dModel ** -0.5 : 1,
+          generationStart,
+        ),
+      options.onNotice,
+    );
+  },
+};
+
+function checkStart(id: number | undefined, vocabSize: number, directory: string): asserts id is number {
+  if (id !== undefined && id >= 0 && id < vocabSize) return;
+  throw new DeftuneError(
+    `${directory}/config.json: decoder_start_token_id is ${id ?? 'missing'}, expected the first token that the decoder reads, 0 to ${vocabSize - 1}`,
+  );
+}
+
+function checkShared(source: TensorSource, first: string, other: string): void {
+  if (other === first || isSame(source.get(first), source.get(other))) return;
+  throw new DeftuneError(
+    `${source.name}: ${other} differs from ${first}, expected the same values (T5's encoder and decoder share them)`,
+  );
+}
+
+function isSame(a: StoredTensor | undefined, b: StoredTensor | undefined): boolean {
+  if (!a || !b || a.dtype !== b.dtype || a.data.length !== b.data.length) return false;
+  return a.data.every((byte, index) => byte === b.data[index]);
+}
