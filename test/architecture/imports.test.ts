@@ -14,6 +14,7 @@ const LAYERS = [
   ['nn'],
   ['heads'],
   ['models'],
+  ['generation'],
   ['peft', 'density'],
   ['train'],
   ['report', 'web'],

@@ -74,8 +74,7 @@ export class T5Decoding implements Decoding {
     return {
       cuQ: Tensor.fromInts(backend, offsetsOf(beams)),
       cuK: Tensor.fromInts(backend, offsetsOf(this.lengths)),
-      keysAndValues: (layer, project) =>
-        this.layers[layer] ?? this.keep(layer, project(this.encoded as Tensor)),
+      keysAndValues: (layer, project) => this.layers[layer] ?? this.keep(layer, project(this.encoded as Tensor)),
     };
   }
 

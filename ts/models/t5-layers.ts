@@ -86,7 +86,12 @@ class T5LayerSelfAttention extends Module {
     const normed = this.layer_norm.forward(x);
     const own = this.SelfAttention.keysAndValues(normed, context);
     const all = layout.keysAndValues(this.layer, ...own);
-    return residual(this.SelfAttention.forward(normed, all, layout, { causal, relativeBias }, context), x, this.p, context);
+    return residual(
+      this.SelfAttention.forward(normed, all, layout, { causal, relativeBias }, context),
+      x,
+      this.p,
+      context,
+    );
   }
 }
 
@@ -233,7 +238,8 @@ export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config): T5
   const kind = activationKind(c.activation);
   const linear = (path: string, outputs: number, inputs: number): LinearLike =>
     weights.linear(path, outputs, inputs, { bias: false });
-  const norm = (path: string): RmsNorm => new RmsNorm(weights.parameter(`${path}.weight`, [d], { fresh: 'ones' }), c.eps);
+  const norm = (path: string): RmsNorm =>
+    new RmsNorm(weights.parameter(`${path}.weight`, [d], { fresh: 'ones' }), c.eps);
   const attentionAt = (path: string, bias: boolean): T5Attention =>
     new T5Attention(
       linear(`${path}.q`, inner, d),

@@ -1,19 +1,18 @@
 import { batchIndices, type Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
-import { DensityMeter } from '../density/mean-density.js';
+import { DensityMeter, type DensitySummary } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
 import type { HeadOutput } from '../heads/head.js';
 import type { Model } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
-import { yieldToEvents } from './yield-to-events.js';
+import { yieldToEvents } from '../tensor/yield-to-events.js';
 
 /** What a model gave for each example, in order. */
-export interface Predictions {
+export interface Predictions extends DensitySummary {
   outputs: HeadOutput[];
   /** Mean task loss over all labels; NaN without labels. */
   loss: number;
-  density: number;
   layerDensity: { name: string; density: number }[];
   tokens: number;
 }
@@ -59,7 +58,7 @@ export async function predict(
   const labelled = outputs.filter(({ weight }) => weight > 0);
   const sum = (value: (output: HeadOutput) => number): number => labelled.reduce((s, output) => s + value(output), 0);
   const loss = sum((output) => output.loss * output.weight) / sum(({ weight }) => weight);
-  return { outputs, loss, density: meter.mean(), layerDensity: meter.perLayer(), tokens };
+  return { outputs, loss, ...meter.summary(), layerDensity: meter.perLayer(), tokens };
 }
 
 function isFinite({ loss, weight, logits }: HeadOutput): boolean {
@@ -74,7 +73,7 @@ function notFinite(index: number, { loss, logits }: HeadOutput): DeftuneError {
 }
 
 /** A data set's result. */
-export interface Evaluation {
+export interface Evaluation extends DensitySummary {
   /** Mean task loss over all labels. */
   loss: number;
   metricName: string;
@@ -82,7 +81,6 @@ export interface Evaluation {
   metric: number;
   /** Every metric by name, the main one first. */
   metrics: Record<string, number>;
-  density: number;
   layerDensity: { name: string; density: number }[];
   examples: number;
   /** What a reader must know, e.g. that the model answers a constant. */
@@ -96,17 +94,15 @@ export async function evaluate(
   options: PredictOptions & { metricNames?: readonly string[] | undefined } = {},
 ): Promise<Evaluation> {
   const { head, info } = model;
-  const { outputs, loss, density, layerDensity } = await predict(model, examples, options);
+  const { outputs, tokens: _tokens, ...measured } = await predict(model, examples, options);
   const names = options.metricNames?.length ? options.metricNames : head.defaultMetrics(info);
   const metrics = Object.fromEntries(names.map((name) => [name, head.score(name, outputs, examples, info)]));
   const metricName = names[0] as string;
   return {
-    loss,
+    ...measured,
     metricName,
     metric: metrics[metricName] as number,
     metrics,
-    density,
-    layerDensity,
     examples: examples.length,
     warnings: head.warnings(outputs, examples, info),
   };

@@ -11,7 +11,7 @@ import { parameterGroups } from './parameter-groups.js';
 import { schedule, warmupSteps } from './schedule.js';
 import { trainingArguments, type TrainingArguments } from './training-arguments.js';
 import { trainingStep, type StepLosses } from './training-step.js';
-import { yieldToEvents } from './yield-to-events.js';
+import { yieldToEvents } from '../tensor/yield-to-events.js';
 
 /** One line of a run's log. */
 export interface StepLog extends StepLosses {

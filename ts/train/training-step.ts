@@ -1,6 +1,6 @@
 import { backward } from '../autograd/backward.js';
 import type { Example, RaggedBatch } from '../data/batching.js';
-import { meanDensity } from '../density/mean-density.js';
+import { densitySummary, type DensitySummary } from '../density/mean-density.js';
 import type { Model } from '../models/model.js';
 import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
 import { ForwardContext } from '../nn/forward-context.js';
@@ -12,14 +12,12 @@ import { firstNonFinite } from './first-non-finite.js';
 import { NonFiniteError } from './non-finite-error.js';
 
 /** Losses of a step. */
-export interface StepLosses {
+export interface StepLosses extends DensitySummary {
   /** taskLoss + Σ weight · auxiliary loss */
   loss: number;
   taskLoss: number;
   /** Auxiliary losses without their weights; 0 where there are none. */
   densityLoss: number;
-  /** Share of exact non-zeros of the MLP activations, over real tokens, averaged over layers. */
-  density: number;
   /** Real tokens. */
   tokens: number;
 }
@@ -69,8 +67,11 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
         if (sum === undefined) gradients.set(parameter, backend.keep(gradient, 1));
         else backend.addInPlace(sum, gradient, 1);
       }
-      for (const key of ['loss', 'taskLoss', 'densityLoss', 'density'] as const) total[key] += losses[key] * share;
-      total.tokens += losses.tokens;
+      const { tokens, ...means } = losses;
+      for (const [key, value] of Object.entries(means) as [keyof StepLosses, number][]) {
+        total[key] = (total[key] ?? 0) + value * share;
+      }
+      total.tokens += tokens;
     });
   });
   const gradNorm = Math.sqrt([...gradients.values()].reduce((sum, gradient) => sum + backend.sumSquares(gradient), 0));
@@ -92,7 +93,7 @@ function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: T
       loss: 0,
       taskLoss: loss.item(),
       densityLoss: 0,
-      density: meanDensity(context.mlps),
+      ...densitySummary(context.mlps),
       tokens: batch.tokens,
     };
     for (const auxiliary of auxiliaryLosses) {
