@@ -102,6 +102,9 @@ const GELU_NEW_CUBE: f32 = 0.044715;
 const QUICK_GELU: f32 = 1.702;
 /// PyTorch's default.
 const LEAKY_SLOPE: f32 = 0.01;
+/// Below it `1 + tanh u` is 0 in f32, and so is transformers' `gelu_new` (measured: 0 at -5.157840, not at -5.157830). Density counts
+/// exact zeros, hence ours are where theirs are.
+const GELU_NEW_ZERO: f32 = -5.157_835;
 
 impl Map<1> for Relu {
     #[inline(always)]
@@ -128,7 +131,8 @@ fn gelu_new_gate<S: Simd>(s: S, x: S::F) -> S::F {
 impl Map<1> for GeluNew {
     #[inline(always)]
     fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
-        s.mul(x, gelu_new_gate(s, x))
+        let zero = s.lt(x, s.splat(GELU_NEW_ZERO));
+        s.select(zero, s.zero(), s.mul(x, gelu_new_gate(s, x)))
     }
 }
 
@@ -422,6 +426,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn exact_zeros_are_where_pytorch_has_them() {
+        everywhere(|isa, pool| {
+            let mut y = [1.0; 3];
+            forward(
+                isa,
+                pool,
+                ActivationKind::GeluNew,
+                &[-1e9, -5.157_84, -5.157_83],
+                &mut y,
+            );
+            assert!(y[0] == 0.0 && y[1] == 0.0 && y[2] < 0.0, "gelu_new {y:?}");
+            forward(isa, pool, ActivationKind::Gelu, &[-1e9, -5.56, -5.52], &mut y);
+            assert!(y[0] == 0.0 && y[1] == 0.0 && y[2] < 0.0, "gelu {y:?}");
+            vec![]
+        });
     }
 
     #[test]
