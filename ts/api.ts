@@ -7,8 +7,15 @@ export { getHead, HEADS } from './heads/index.js';
 export type { Head, HeadInfo, HeadOutput } from './heads/head.js';
 export { Tokenizer } from './data/tokenizer.js';
 export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
-export { DensityMeter, densityChange, meanDensity } from './density/mean-density.js';
+export {
+  DensityMeter,
+  densityChange,
+  densitySummary,
+  meanDensity,
+  type DensitySummary,
+} from './density/mean-density.js';
 export { DeftuneError } from './error.js';
+export { generate, type GenerateOptions } from './generation/generate.js';
 export * from './metrics/index.js';
 export type { Model, ModelInfo, ModelOptions } from './models/model.js';
 export { ForwardContext } from './nn/forward-context.js';

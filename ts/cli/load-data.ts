@@ -4,6 +4,7 @@ import { readRecordFiles, type RecordFile } from '../data/records-node.js';
 import { findTaskFiles } from '../data/task-files-node.js';
 import { recordOptions } from '../data/tasks/record-options.js';
 import { getTask } from '../data/tasks/index.js';
+import { taskWords, type TaskWords } from '../data/text-to-text.js';
 import { DeftuneError } from '../error.js';
 import type { Head } from '../heads/head.js';
 import { fileExists, readJson } from '../io/files-node.js';
@@ -17,6 +18,8 @@ type KnownLabels = Record<string, string> | readonly string[] | ResolvedLabels |
 /** One file of labelled records. */
 export interface LabelledFile extends RecordFile {
   labels: number[];
+  /** How a head that answers in words puts the records into words. */
+  task: TaskWords;
 }
 
 /** Labelled data of a run. */
@@ -88,7 +91,7 @@ export async function loadData(options: DataOptions & ModelPathOptions, needs: '
       resolved = result;
       known = result;
     }
-    return { ...file, labels: result.labels };
+    return { ...file, labels: result.labels, task: taskWords(task, result) };
   };
   const train = trainFile && resolve(trainFile);
   const validSets = validFiles.map(resolve);

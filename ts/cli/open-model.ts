@@ -2,8 +2,10 @@ import type { Backend } from '../backend/backend.js';
 import { AutoTokenizer } from '../data/auto-tokenizer-node.js';
 import { ImageReader } from '../data/image-reader-node.js';
 import type { RecordFile } from '../data/records-node.js';
+import type { TaskWords } from '../data/text-to-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { AutoModel } from '../models/auto-model-node.js';
+import { textLimit } from '../heads/encode-text.js';
 import type { Head } from '../heads/head.js';
 import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
@@ -15,12 +17,14 @@ export interface OpenedModel {
   base: Model;
   peft: PeftModel | undefined;
   tokenizer: Tokenizer | undefined;
+  /** Tokens that a text is cut to. */
+  textLimit: number;
   /** Turns the records of a file into examples. @throws DeftuneError naming the record that cannot be read, images included */
   prepare(file: FileToPrepare): Promise<PreparedExamples>;
 }
 
-/** A file of records, with their labels where they have any. */
-export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefined };
+/** A file of records, with their labels where they have any, and how a head that answers in words puts them into words. */
+export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefined; task?: TaskWords | undefined };
 
 /** Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. */
 export async function openModel(
@@ -45,10 +49,11 @@ export async function openModel(
     base,
     peft,
     tokenizer,
-    async prepare({ records, fileName, labels }) {
+    textLimit: textLimit(base.info, tokenizer) ?? Infinity,
+    async prepare({ records, fileName, labels, task }) {
       await images?.check(records, fileName);
       const context = { head: base.head, info: base.info, tokenizer, readImage: images?.read };
-      return prepareExamples(records, { ...context, fileName, labels });
+      return prepareExamples(records, { ...context, fileName, labels, task });
     },
   };
 }

@@ -54,7 +54,7 @@ export interface TrainingRun {
 export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   const { options, data, backend, seed, label } = run;
   const notices: string[] = [];
-  const { base, peft, prepare } = await openModel(options, backend, data.head, {
+  const { base, peft, prepare, textLimit } = await openModel(options, backend, data.head, {
     ...(data.head.hasLabels
       ? {
           numLabels: data.regression ? 1 : data.labelNames.length,
@@ -99,8 +99,8 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       progress.stop();
     });
     const warnings = [
-      ...truncationNotes(train.truncated, base.info.maxLength, 'training'),
-      ...truncationNotes(valid?.truncated ?? 0, base.info.maxLength, 'validation'),
+      ...truncationNotes(train.truncated, textLimit, 'training'),
+      ...truncationNotes(valid?.truncated ?? 0, textLimit, 'validation'),
       ...(result.evaluation?.warnings ?? []),
     ];
     return {

@@ -23,6 +23,8 @@ export const causalLM: Head = {
     return [{ inputIds: example.inputIds, labelIds }];
   },
 
+  toPrompt: (record, context) => encodeText(record, context).inputIds,
+
   collate(examples) {
     const batch = collate(examples);
     const labelOf = (example: number, position: number): number =>

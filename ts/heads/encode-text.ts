@@ -2,7 +2,16 @@ import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import type { Example } from '../data/batching.js';
 import type { DataRecord } from '../data/record.js';
-import type { ExampleContext } from './head.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import type { ExampleContext, HeadInfo } from './head.js';
+
+/**
+ * Tokens that a text is cut to: the model's positions, or where these are relative what the tokenizer was made for; undefined where
+ * neither says.
+ */
+export function textLimit({ maxLength }: HeadInfo, tokenizer: Tokenizer | undefined): number | undefined {
+  return Number.isFinite(maxLength) ? maxLength : tokenizer?.modelMaxLength;
+}
 
 /**
  * Token ids of a record: its `inputIds` as they are, else its text (and textPair) with special tokens; cut to the position limit.
@@ -24,7 +33,7 @@ export function encodeText(
     if (!record.text?.trim()) {
       throw new DeftuneError(`${where}: text is ${showValue(record.text)}, expected one that is not empty`);
     }
-    const encoded = tokenizer.encode(record.text, { textPair: record.textPair, maxLength });
+    const encoded = tokenizer.encode(record.text, { textPair: record.textPair, maxLength: textLimit(info, tokenizer) });
     ({ inputIds, tokenTypeIds } = encoded);
     if (encoded.truncated) onTruncated();
   }

@@ -1,12 +1,13 @@
 import type { Example, RaggedBatch } from '../data/batching.js';
 import type { ResolvedLabels } from '../data/labels.js';
 import type { DataRecord } from '../data/record.js';
+import type { TaskWords } from '../data/text-to-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** What a head needs to know of its model. */
 export interface HeadInfo {
-  /** Sequences are cut to this many tokens. */
+  /** Sequences are cut to this many tokens; Infinity where positions are relative. */
   maxLength: number;
   vocabSize: number;
   numLabels: number;
@@ -25,6 +26,8 @@ export interface ExampleContext {
   tokenizer?: Tokenizer | undefined;
   /** Decodes an image and turns it into pixelValues; undefined where the model's directory says nothing of images. */
   readImage?: ((image: NonNullable<DataRecord['image']>, where: string) => Promise<Float32Array>) | undefined;
+  /** How a head that answers in words puts records into words; undefined: their own text and target. */
+  task?: TaskWords | undefined;
   info: HeadInfo;
   /** `file:line` of the record, for messages. */
   where: string;
@@ -42,6 +45,8 @@ export interface HeadOutput {
   logits: Float32Array;
   /** Labels whose logit is the largest of its row. */
   correct: number;
+  /** Tokens written for the example, where a metric asked for them. */
+  generatedIds?: readonly number[] | undefined;
 }
 
 /**
@@ -89,7 +94,11 @@ export interface Head {
     options?: { logits?: boolean | undefined },
   ): Record<string, unknown>[];
   /** Metrics reported without being asked for; the first is the main one. */
-  defaultMetrics(info: HeadInfo): readonly string[];
+  defaultMetrics(info: HeadInfo, examples: readonly Example[]): readonly string[];
+  /** Token ids to write on after, of a head that writes text. @throws DeftuneError naming file, line and field. */
+  toPrompt?(record: DataRecord, context: ExampleContext): ArrayLike<number>;
+  /** Most tokens to write for each example before it can be scored; undefined: none. */
+  tokensToGenerate?(metricNames: readonly string[], examples: readonly Example[]): number | undefined;
   /** @throws DeftuneError where the head does not have the metric. */
   score(metricName: string, outputs: readonly HeadOutput[], examples: readonly Example[], info: HeadInfo): number;
   /** What a reader of the score must know, e.g. that the model answers a constant. */

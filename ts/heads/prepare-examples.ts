@@ -3,7 +3,7 @@ import type { DataRecord } from '../data/record.js';
 import type { ExampleContext, Head } from './head.js';
 
 /** What turning records into examples needs to know. */
-export interface PrepareOptions extends Pick<ExampleContext, 'tokenizer' | 'readImage' | 'info'> {
+export interface PrepareOptions extends Pick<ExampleContext, 'tokenizer' | 'readImage' | 'task' | 'info'> {
   head: Head;
   /** File of the records, for messages. */
   fileName: string;

@@ -1,11 +1,10 @@
 import { collate } from '../data/batching.js';
 import { resolveLabels } from '../data/labels.js';
 import { getMetric } from '../metrics/index.js';
-import { isCollapsed } from '../metrics/is-collapsed.js';
-import { majorityShare } from '../metrics/majority-share.js';
 import { crossEntropy, meanSquaredError } from '../ops/task-losses.js';
 import { Tensor } from '../tensor/tensor.js';
 import { argmax, crossEntropyOf, softmax } from './softmax.js';
+import { collapseWarnings } from './collapse-warnings.js';
 import { encodeText } from './encode-text.js';
 import type { Head, HeadInfo, HeadOutput } from './head.js';
 
@@ -66,16 +65,11 @@ export const sequenceClassification: Head = {
   },
 
   warnings(outputs, examples, info) {
-    if (isRegression(info) || examples.length < 2) return [];
-    const given = answers(outputs, info);
-    const majority = majorityShare(examples.map(({ label }) => label ?? Number.NaN));
-    if (isCollapsed(given)) {
-      return ['the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)'];
-    }
-    const accuracy = outputs.reduce((sum, { correct }) => sum + correct, 0) / outputs.length;
-    if (accuracy > majority) return [];
-    const shares = `${(accuracy * 100).toFixed(2)} % against ${(majority * 100).toFixed(2)} %`;
-    return [`the accuracy is no better than the majority class's share (${shares}); try a smaller alpha or more steps`];
+    if (isRegression(info)) return [];
+    return collapseWarnings(
+      answers(outputs, info),
+      examples.map(({ label }) => label ?? Number.NaN),
+    );
   },
 };
 

@@ -2,6 +2,7 @@ import { batchIndices, type Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
 import { DensityMeter, type DensitySummary } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
+import { generate } from '../generation/generate.js';
 import type { HeadOutput } from '../heads/head.js';
 import type { Model } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
@@ -94,12 +95,22 @@ export async function evaluate(
   options: PredictOptions & { metricNames?: readonly string[] | undefined } = {},
 ): Promise<Evaluation> {
   const { head, info } = model;
-  const { outputs, tokens: _tokens, ...measured } = await predict(model, examples, options);
-  const names = options.metricNames?.length ? options.metricNames : head.defaultMetrics(info);
+  const { outputs, loss, layerDensity, ...predicted } = await predict(model, examples, options);
+  const names = options.metricNames?.length ? options.metricNames : head.defaultMetrics(info, examples);
+  const maxNewTokens = head.tokensToGenerate?.(names, examples);
+  if (maxNewTokens !== undefined) {
+    const prompts = examples.map(({ inputIds }) => inputIds);
+    const written = await generate(model, prompts, { maxNewTokens, batchSize: options.batchSize });
+    for (const [index, output] of outputs.entries()) output.generatedIds = written[index];
+  }
   const metrics = Object.fromEntries(names.map((name) => [name, head.score(name, outputs, examples, info)]));
   const metricName = names[0] as string;
+  const { density, encoderDensity, decoderDensity } = predicted;
   return {
-    ...measured,
+    loss,
+    density,
+    ...(encoderDensity === undefined || decoderDensity === undefined ? {} : { encoderDensity, decoderDensity }),
+    layerDensity,
     metricName,
     metric: metrics[metricName] as number,
     metrics,

@@ -36,7 +36,7 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .action(async (options: DensityOptions) => {
     const { fileName, records } = await readInput(options);
     const backend = await createBackend(options);
-    const { base, prepare } = await openModel(options, backend, chooseHead(options));
+    const { base, prepare, textLimit } = await openModel(options, backend, chooseHead(options));
     const { examples, truncated } = await prepare({ records, fileName });
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
@@ -55,7 +55,7 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
     table.push(['mean', formatPercent(result.density, 2)]);
     const { density: mean, layerDensity, tokens } = result;
-    warn(truncationNotes(truncated, base.info.maxLength));
+    warn(truncationNotes(truncated, textLimit));
     print(
       { density: mean, layerDensity, examples: examples.length, tokens, truncated },
       [table.toString()],

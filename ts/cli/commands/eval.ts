@@ -34,7 +34,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     const data = await loadData(options, 'valid');
     const backend = await createBackend(options);
     const notices: string[] = [];
-    const { base, prepare } = await openModel(options, backend, data.head, {
+    const { base, prepare, textLimit } = await openModel(options, backend, data.head, {
       onNotice: (notice) => notices.push(notice),
     });
     const file = data.valid as LabelledFile;
@@ -57,7 +57,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
       progress.stop();
     });
     const { metricName, metric, metrics, loss, density, layerDensity, warnings } = result;
-    warnings.push(...truncationNotes(truncated, base.info.maxLength));
+    warnings.push(...truncationNotes(truncated, textLimit));
     for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
     print(

@@ -35,7 +35,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     }
     const records = await readRecords(options.input);
     const backend = await createBackend(options);
-    const { base, prepare } = await openModel(options, backend, chooseHead(options), {
+    const { base, prepare, textLimit } = await openModel(options, backend, chooseHead(options), {
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
     });
     const { examples, truncated } = await prepare({ records, fileName: options.input });
@@ -50,7 +50,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     });
     const lines = base.head.predictions(outputs, examples, base.info, { logits: options.logits });
     writeFileAtomic(options.output, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    warn(truncationNotes(truncated, base.info.maxLength));
+    warn(truncationNotes(truncated, textLimit));
     print(
       { output: options.output, examples: lines.length, truncated, density },
       [`${lines.length} predictions: ${options.output} (density ${formatPercent(density, 2)})`],
