@@ -281,7 +281,7 @@ onEachBackend('the warnings of an evaluation: collapsed, and no better than the 
   const collapsed = await evaluate(model.base, oneThird);
   t.is(collapsed.metric, 16 / 24);
   t.deepEqual(collapsed.warnings, [
-    'the predictions have collapsed to one class; try a smaller alpha (the weight of the density loss)',
+    'the predictions have collapsed to one class; where there is a density loss, try a smaller alpha (its weight)',
   ]);
   const result = await train(model, data, { maxSteps: 1, learningRate: 0 }, { evalDataset: oneThird });
   t.deepEqual(result.evaluation?.warnings, collapsed.warnings);
@@ -306,7 +306,7 @@ onEachBackend('the warnings of an evaluation: collapsed, and no better than the 
   );
   t.is(wrong.metric, 0);
   t.deepEqual(wrong.warnings, [
-    "the accuracy is no better than the majority class's share (0.00 % against 50.00 %); try a smaller alpha or more steps",
+    "the accuracy is no better than the majority class's share (0.00 % against 50.00 %); try more steps or, where there is a density loss, a smaller alpha",
   ]);
 });
 
