@@ -105,7 +105,7 @@ onEachBackend('evaluation each N steps, at each epoch and at the end', async (t,
     const logs: EvaluationLog[] = [];
     const result = await train(model, data, args, {
       evalDataset: data.slice(0, 6),
-      onEvaluate: (entry) => logs.push(entry),
+      onEvaluate: (entry) => void logs.push(entry),
     });
     t.deepEqual(result.evaluation, logs.at(-1));
     for (const { eval: isEvaluation, examples, loss, density, metricName, metric } of logs) {

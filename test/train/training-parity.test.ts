@@ -71,7 +71,7 @@ for (const variant of VARIANTS) {
         },
         {
           auxiliaryLosses: auxiliaryLosses(config, training.alpha, hiddenAct),
-          onStep: () => levels.push(backend.liveTensors()),
+          onStep: () => void levels.push(backend.liveTensors()),
         },
       );
       compare(t, result, model, training[name] as FixtureRun);
