@@ -23,6 +23,7 @@ const folders = ['ts', 'test', 'scripts', 'bench', 'docs'].filter((folder) => ex
 check('prettier', process.execPath, ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.']);
 check('eslint', process.execPath, ['node_modules/eslint/bin/eslint.js', '--no-error-on-unmatched-pattern', ...folders]);
 check('browser entry', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.browser.json']);
+check('types of the tests', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json']);
 cargoCheck('cargo fmt', 'fmt', ['--all', '--check']);
 cargoCheck('cargo clippy', 'clippy', ['--workspace', '--all-targets', '--', '-D', 'warnings']);
 

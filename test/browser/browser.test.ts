@@ -13,7 +13,7 @@ import {
 import { AutoModelForSequenceClassification } from '../../ts/index.js';
 import { relaxedSimdProbe } from '../../ts/backend/relaxed-simd-probe.js';
 
-const wasmTest = process.env['DEFTUNE_SKIP_WASM'] ? test.skip : test;
+const wasmTest = process.env['DEFTUNE_SKIP_WASM'] ? test.serial.skip : test.serial;
 const fixture = new URL('../fixtures/bert/relu/model/', import.meta.url);
 const file = (name: string): Buffer => readFileSync(new URL(name, fixture));
 
@@ -21,11 +21,11 @@ test('the native backend is refused', async (t) => {
   await t.throwsAsync(createBackend({ backend: 'native' }), { instanceOf: DeftuneError, message: /expected "wasm"/ });
 });
 
-wasmTest.serial('a module that does not compile is refused', async (t) => {
+wasmTest('a module that does not compile is refused', async (t) => {
   await t.throwsAsync(init(Uint8Array.of(0, 1, 2)), { instanceOf: DeftuneError, message: /could not be loaded/ });
 });
 
-wasmTest.serial('a model built from bytes gives the logits of the one opened from its directory', async (t) => {
+wasmTest('a model built from bytes gives the logits of the one opened from its directory', async (t) => {
   const build = WebAssembly.validate(relaxedSimdProbe) ? 'relaxed' : 'simd128';
   await init(readFileSync(new URL(`../../wasm/${build}/deftune_wasm_bg.wasm`, import.meta.url)));
   const backend = await createBackend();
@@ -43,7 +43,7 @@ wasmTest.serial('a model built from bytes gives the logits of the one opened fro
   t.deepEqual(logits, opened.forward(batch, new ForwardContext()).toFloats());
 });
 
-wasmTest.serial('files that are no model are named', async (t) => {
+wasmTest('files that are no model are named', async (t) => {
   const safetensors = new Uint8Array(3);
   await t.throwsAsync(modelFromFiles({ configJson: '{', safetensors }), { message: /^config\.json:1:2: invalid JSON/ });
   await t.throwsAsync(modelFromFiles({ configJson: '[]', safetensors }), { message: /expected an object/ });
