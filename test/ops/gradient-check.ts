@@ -78,7 +78,7 @@ export function checkGradients(backend: Backend, example: GradientCase): Gradien
   return result;
 }
 
-function tensorsOf(backend: Backend, inputs: Readonly<Record<string, Input>>): Record<string, Tensor> {
+export function tensorsOf(backend: Backend, inputs: Readonly<Record<string, Input>>): Record<string, Tensor> {
   const entries = Object.entries(inputs);
   return Object.fromEntries(
     entries.map(([name, { shape, values }]) => [name, Tensor.fromFloats(backend, values, shape)]),
@@ -120,7 +120,7 @@ function collect(node: Tensor['node'], operations: Set<string>): void {
 }
 
 /** L = Σ c · y as a recorded operation, so that several outputs are differentiated at once. */
-function weightedSum(backend: Backend, outputs: readonly Tensor[]): Tensor {
+export function weightedSum(backend: Backend, outputs: readonly Tensor[]): Tensor {
   const flowing = outputs.filter(({ requiresGrad }) => requiresGrad);
   const loss = backend.uploadF32(Float32Array.of(value(flowing)), 1, 1);
   return recordOne('weightedSum', backend, flowing, loss, [1, 1], (dLoss) => {
