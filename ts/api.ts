@@ -1,7 +1,13 @@
 /** Everything that Node and browsers share. */
 export type { Backend, BackendOptions } from './backend/backend.js';
 export { batchIndices, collate, type Example, type RaggedBatch } from './data/batching.js';
+export { bestSpan, type Span, type SpanOptions } from './data/best-span.js';
+export { ImageProcessor } from './data/image-processor.js';
 export { resolveLabels } from './data/labels.js';
+export type { RawImage } from './data/raw-image.js';
+export type { Answer, DataRecord } from './data/record.js';
+export { getTask, TASKS, type Task } from './data/tasks/index.js';
+export { textToText, type TextToText } from './data/text-to-text.js';
 export { prepareExamples } from './heads/prepare-examples.js';
 export { getHead, HEADS } from './heads/index.js';
 export type { Head, HeadInfo, HeadOutput } from './heads/head.js';

@@ -6,6 +6,7 @@ import type { Model } from './models/model.js';
 import { modelFromFiles as build, type ModelFiles } from './models/model-from-files.js';
 
 export * from './api.js';
+export { decodeImage } from './data/decode-image-browser.js';
 export { createBackend, init } from './backend/create-backend-browser.js';
 export type { WasmSource } from './backend/load-wasm-browser.js';
 

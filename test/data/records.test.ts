@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import fc from 'fast-check';
 import { readRecords } from '../../ts/data/records-node.js';
 import { findTaskFiles } from '../../ts/data/task-files-node.js';
 import { getTask } from '../../ts/data/tasks/index.js';
@@ -262,6 +263,39 @@ for (const [what, ending, content, expected] of wrong) {
     t.regex(error?.message ?? '', expected);
   });
 }
+
+test('damaged files give records or one line that names the file', async (t) => {
+  const whole: Record<string, string> = {
+    jsonl:
+      '{"text":"a é","label":1}\n{"question":"q","context":"a b","answers":{"text":["b"],"answer_start":[2]}}\n{"words":["a"],"labels":[1]}\n',
+    csv: 'text,label,idx\n"a, ""b""\nc",1,4\nd,0.5,\n',
+    tsv: 'sentence1\tsentence2\tlabel\na\tb\t1\n"c\td\tx\n',
+    json: '{"data":[{"paragraphs":[{"context":"a b","qas":[{"id":"1","question":"q","answers":[{"text":"b","answer_start":2}]}]}]}]}',
+  };
+  for (const [ending, content] of Object.entries(whole)) {
+    const bytes = new TextEncoder().encode(content);
+    const path = file(ending, '');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { maxLength: 4 }),
+        fc.nat(bytes.length),
+        async (changes, length) => {
+          const damaged = bytes.slice();
+          for (const [at, value] of changes) damaged[at] = value;
+          writeFileSync(path, damaged.slice(0, length));
+          try {
+            const records = await readRecords(path);
+            if (records.length === 0) throw new Error('no records');
+          } catch (error) {
+            if (!(error instanceof DeftuneError) || !error.message.startsWith(path)) throw error;
+          }
+        },
+      ),
+      { seed: 4, numRuns: 400 },
+    );
+  }
+  t.pass();
+});
 
 const shared = process.env['DEFTUNE_SHARED'] ?? fileURLToPath(new URL('../../../shared', import.meta.url));
 const sst2 = join(shared, 'data', 'sst2');

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test from 'ava';
@@ -216,6 +216,25 @@ test('what is not there', (t) => {
     ),
     ['matched'],
   );
+});
+
+test("Hugging Face's Parquet, and SQuAD's own names", async (t) => {
+  const copy = (name: string): Buffer => readFileSync(new URL(`../fixtures/parquet/${name}.parquet`, import.meta.url));
+  const dir = folder({});
+  writeFileSync(join(dir, 'train-00000-of-00002.parquet'), copy('sst2-snappy'));
+  writeFileSync(join(dir, 'train-00001-of-00002.parquet'), copy('sst2-zstd'));
+  writeFileSync(join(dir, 'validation-00000-of-00001.parquet'), copy('sst2-none'));
+  const { train, validation } = await read('sst2', dir);
+  t.is(train.length, 600);
+  t.is(train.at(-1)?.line, 600);
+  t.is(validation['validation']?.length, 300);
+  const qa = JSON.stringify({
+    data: [
+      { paragraphs: [{ context: 'c', qas: [{ id: 'i', question: 'q', answers: [{ text: 'c', answer_start: 0 }] }] }] },
+    ],
+  });
+  const squad = await read('squad', folder({ 'train-v1.1.json': qa, 'dev-v1.1.json': qa }));
+  t.deepEqual(squad.train, [{ question: 'q', context: 'c', answers: [{ text: 'c', start: 0 }], id: 'i', line: 1 }]);
 });
 
 test('the registry', (t) => {

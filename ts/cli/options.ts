@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
-import { downloadModelPaths } from './download-model-paths.js';
+import { TASKS } from '../data/tasks/index.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
+import { downloadModelPaths } from './download-model-paths.js';
 
 /** A number; the range is checked where the value is used. */
 export function number(text: string): number {
@@ -117,9 +118,9 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
 
 export function addDataOptions(command: Command): Command {
   return command
-    .option('--task <name>', 'benchmark task (sst2), with --data')
+    .option('--task <name>', `benchmark task, with --data: ${TASKS.map(({ name }) => name).join(', ')}`)
     .option('--data <dir>', "folder of the task's files")
-    .option('--train-file <file>', 'training records: JSONL, CSV or TSV')
+    .option('--train-file <file>', 'training records: JSONL, CSV, TSV, Parquet, JSON, or a folder of images')
     .option('--valid-file <file>', 'validation records');
 }
 

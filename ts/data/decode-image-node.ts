@@ -1,4 +1,3 @@
-import sharp from 'sharp';
 import { DeftuneError } from '../error.js';
 import { readBytes } from '../io/files-node.js';
 import type { RawImage } from './raw-image.js';
@@ -14,6 +13,7 @@ import type { RawImage } from './raw-image.js';
  * @throws DeftuneError `where: …` when the file is missing, cut off or no image
  */
 export async function decodeImage(source: string | Uint8Array, where: string): Promise<RawImage> {
+  const sharp = await loadSharp();
   const name = typeof source === 'string' ? source : `an image of ${source.length} bytes`;
   try {
     const bytes = typeof source === 'string' ? readBytes(source) : source;
@@ -28,5 +28,16 @@ export async function decodeImage(source: string | Uint8Array, where: string): P
     // readBytes names the file already.
     const what = cause instanceof DeftuneError ? why : `${name} cannot be decoded (${why})`;
     throw new DeftuneError(`${where}: ${what}, expected an image such as JPEG, PNG or WebP`, { cause });
+  }
+}
+
+/** Loaded when the first image comes, because it is a large native library. */
+async function loadSharp(): Promise<typeof import('sharp').default> {
+  try {
+    return (await import('sharp')).default;
+  } catch (cause) {
+    throw new DeftuneError('images need the package sharp, which could not be loaded; expected it in node_modules', {
+      cause,
+    });
   }
 }

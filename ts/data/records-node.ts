@@ -7,7 +7,6 @@ import { cifar10Records } from './cifar10-records.js';
 import { imageFolderRecords } from './image-folder-node.js';
 import { jsonLinesRecords } from './json-lines-records.js';
 import { jsonRecords } from './json-records.js';
-import { parquetRecords } from './parquet-records.js';
 import type { DataRecord } from './record.js';
 import type { RecordOptions } from './record-options.js';
 import { tableRecords } from './table-records.js';
@@ -20,7 +19,9 @@ const READERS: Readonly<Record<string, Reader>> = {
   jsonl: (path, options) => jsonLinesRecords(readText(path), path, options),
   csv: (path, options) => tableRecords(csvRows(readText(path), path), path, options),
   tsv: (path, options) => tableRecords(tsvRows(readText(path)), path, options),
-  parquet: (path, options) => parquetRecords(readBytes(path), path, options),
+  // The decompressors load when they are needed.
+  parquet: async (path, options) =>
+    (await import('./parquet-records.js')).parquetRecords(readBytes(path), path, options),
   json: (path, options) => jsonRecords(readText(path), path, options),
   bin: (path) => cifar10Records(readBytes(path), path, classesBeside(path)),
 };

@@ -29,8 +29,8 @@ interface DensityOptions extends CommonOptions, ModelPathOptions, Pick<DataOptio
 /** `deftune density`: exact non-zeros of the MLP activations by layer. */
 export const density = addModelOptions(addCommonOptions(new Command('density')))
   .description('share of exact non-zeros in the MLP activations, by layer, over real tokens')
-  .option('--input <file>', 'records: JSONL, CSV or TSV (labels are not needed)')
-  .option('--task <name>', 'benchmark task (sst2), with --data')
+  .option('--input <file>', 'records: JSONL, CSV, TSV, Parquet, JSON, or a folder of images (labels are not needed)')
+  .option('--task <name>', 'benchmark task, with --data')
   .option('--data <dir>', "folder of the task's files; its validation file is read")
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: DensityOptions) => {
