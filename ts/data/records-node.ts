@@ -50,10 +50,10 @@ export const RECORD_ENDINGS: readonly string[] = Object.keys(READERS);
  * @throws DeftuneError `file:line: field, value, what was expected`, also when there are no records
  */
 export async function readRecords(path: string, options: RecordOptions = {}): Promise<DataRecord[]> {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return nonEmpty(imageFolderRecords(path), path);
   const extension = /\.([^./\\]+)$/.exec(path)?.[1]?.toLowerCase() ?? '';
   const reader = Object.hasOwn(READERS, extension) ? READERS[extension] : undefined;
   if (reader === undefined) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return nonEmpty(imageFolderRecords(path), path);
     const known = RECORD_ENDINGS.map((ending) => `.${ending}`);
     throw new DeftuneError(
       `${path}: the file's ending is ${showValue(extension)}, expected ${known.join(', ')}, or a folder of images`,
