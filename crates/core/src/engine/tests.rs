@@ -232,3 +232,82 @@ fn half_precision_is_widened_exactly() {
     let brain = engine.upload_bytes(&0x4049u16.to_le_bytes(), "BF16", 1, 1).unwrap();
     assert_eq!(engine.read_f32(brain).unwrap(), [3.140_625]);
 }
+
+/// A gated MLP with its gradients; a negative shift makes ReLU's gate sparse.
+fn gated_mlp(engine: &mut Engine, kind: u32, shift: f32) -> Vec<Vec<f32>> {
+    let (rows, d, ff) = (101, 36, 76);
+    let mut upload = |rows: usize, cols: usize, seed, shift| {
+        let values = values(rows * cols, seed, shift);
+        engine.upload_f32(&values, rows as u32, cols as u32).unwrap()
+    };
+    let (pre, up) = (upload(rows, ff, 1, shift), upload(rows, ff, 2, 0.0));
+    let (down, dy, factors) = (upload(d, ff, 3, 0.0), upload(rows, d, 4, 0.0), upload(1, ff, 5, 0.0));
+    let map_grad = upload(1, ff, 6, 0.0);
+    let results = engine.gated_activate(pre, up, kind, 1e-2).unwrap();
+    let (out, map, mean) = (results[0], results[1], results[2]);
+    let dropped = engine.dropout(out, 0.2, 7, 8).unwrap();
+    let scaled = engine.scale_cols(dropped, factors, 0).unwrap();
+    let y = engine.linear(scaled, down, 0).unwrap();
+    let d_scaled = engine.linear_backward_input(dy, down, scaled).unwrap();
+    let d_factors = engine.sum_products(d_scaled, dropped).unwrap();
+    let d_dropped = engine.scale_cols(d_scaled, factors, 0).unwrap();
+    let grad = engine.dropout(d_dropped, 0.2, 7, 8).unwrap();
+    let gradients = engine
+        .gated_activate_backward(grad, out, pre, up, map_grad, 0.7, kind, 1e-2)
+        .unwrap();
+    let nonzeros = engine.nonzeros(out).unwrap() as f32;
+    let mut found: Vec<Vec<f32>> = [out, map, mean, y, d_factors, gradients[0], gradients[1]]
+        .into_iter()
+        .map(|handle| engine.read_f32(handle).unwrap())
+        .collect();
+    found.push(vec![nonzeros]);
+    found
+}
+
+#[test]
+fn gated_mlp_is_the_same_on_any_threads_and_instruction_set() {
+    let scalar = Isa::choose(Some("scalar")).unwrap();
+    for (kind, shift) in [(RELU, -0.9), (RELU, 0.0), (GELU, 0.0)] {
+        let naive = gated_mlp(&mut engine(1, scalar), kind, shift);
+        for isa in Isa::available() {
+            let one = gated_mlp(&mut engine(1, isa), kind, shift);
+            assert_close(isa.name(), &one, &naive, 2e-5);
+            for threads in [2, 3] {
+                assert_eq!(
+                    one,
+                    gated_mlp(&mut engine(threads, isa), kind, shift),
+                    "{threads} threads"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn gated_mlp_is_f_of_pre_times_up() {
+    let mut engine = Engine::new(2, "").unwrap();
+    let (rows, cols) = (60usize, 20usize);
+    let (pre, up) = (values(rows * cols, 1, -0.9), values(rows * cols, 2, 0.0));
+    let handles = [&pre, &up].map(|x| engine.upload_f32(x, rows as u32, cols as u32).unwrap());
+    let results = engine.gated_activate(handles[0], handles[1], RELU, 0.0).unwrap();
+    let expected: Vec<f32> = pre.iter().zip(&up).map(|(pre, up)| pre.max(0.0) * up).collect();
+    assert_eq!(engine.read_f32(results[0]).unwrap(), expected);
+    let nonzeros = expected.iter().filter(|o| **o != 0.0).count();
+    assert_eq!(engine.nonzeros(results[0]).unwrap(), nonzeros as f64);
+    let map = engine.read_f32(results[1]).unwrap();
+    for (column, mean) in map.iter().enumerate() {
+        let sum: f32 = (0..rows).map(|row| expected[row * cols + column]).sum();
+        assert!((mean - sum / rows as f32).abs() < 1e-6);
+    }
+    // Where `up` is zero and the gate open, the gradient of `up` is not lost.
+    let zero = engine.zeros(rows as u32, cols as u32).unwrap();
+    let out = engine.gated_activate(handles[0], zero, RELU, 0.0).unwrap()[0];
+    let dy = engine
+        .upload_f32(&vec![1.0; rows * cols], rows as u32, cols as u32)
+        .unwrap();
+    let gradients = engine
+        .gated_activate_backward(dy, out, handles[0], zero, 0, 0.0, RELU, 0.0)
+        .unwrap();
+    let gate: Vec<f32> = pre.iter().map(|pre| pre.max(0.0)).collect();
+    assert_eq!(engine.read_f32(gradients[1]).unwrap(), gate);
+}
