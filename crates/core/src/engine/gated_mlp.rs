@@ -56,13 +56,18 @@ impl Engine {
         let (pre, up) = (&self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
         let blocks = self.each_block(o.blocks.len(), |index| {
             let first = index * ROW_BLOCK * cols;
-            let g = gradient.block(isa, o, index);
             match &o.blocks[index] {
                 Block::Compact {
                     row_starts, indices, ..
                 } => {
                     let gathered = |dense: &[f32]| gather_pattern(&dense[first..], row_starts, indices, cols);
-                    let (d_pre, d_up) = gradients(isa, kind, &gathered(pre), &gathered(up), g);
+                    let (d_pre, d_up) = gradients(
+                        isa,
+                        kind,
+                        &gathered(pre),
+                        &gathered(up),
+                        &gradient.compact(isa, o, index),
+                    );
                     [d_pre, d_up].map(|values| Block::Compact {
                         row_starts: row_starts.clone(),
                         indices: indices.clone(),
@@ -71,7 +76,8 @@ impl Engine {
                 }
                 Block::Dense { values } => {
                     let part = first..first + values.len();
-                    let (d_pre, d_up) = gradients(isa, kind, &pre[part.clone()], &up[part], g);
+                    let g = gradient.dense(isa, o, index, |_, _| {});
+                    let (d_pre, d_up) = gradients(isa, kind, &pre[part.clone()], &up[part], &g);
                     [d_pre, d_up].map(|values| Block::Dense {
                         values: AlignedBuf::from(values),
                     })
@@ -99,11 +105,11 @@ fn finish(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], cols: usize, 
 }
 
 /// (g · up · f'(pre), g · f(pre)).
-fn gradients(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], g: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
+fn gradients(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], g: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let mut d_up = pre.to_vec();
     activation::forward_slice(isa, kind, &mut d_up);
-    elementwise::mul_slice(isa, &mut d_up, &g);
-    let mut d_pre = g;
+    elementwise::mul_slice(isa, &mut d_up, g);
+    let mut d_pre = g.to_vec();
     elementwise::mul_slice(isa, &mut d_pre, up);
     activation::backward_slice(isa, kind, pre, &mut d_pre);
     (d_pre, d_up)

@@ -33,8 +33,8 @@ impl Engine {
         let finished = self.finish_blocks(rows, |blocks| {
             self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
                 let first = block * ROW_BLOCK;
-                let mut scratch = source[first * cols..(first + ROW_BLOCK).min(rows) * cols].to_vec();
-                blocks.set(block, finish(isa, kind, &mut scratch, cols, eps));
+                let part = &source[first * cols..(first + ROW_BLOCK).min(rows) * cols];
+                blocks.set(block, finish_copy(isa, kind, part, cols, eps));
             });
         })?;
         self.collect(rows, cols, finished, if kind.is_relu_family() { 0 } else { pre })
@@ -136,34 +136,22 @@ impl Engine {
         } else {
             Some(&self.f32(OP, pre)?[..])
         };
-        let blocks = self.each_block(o.blocks.len(), |index| {
-            let mut g = gradient.block(isa, o, index);
-            match &o.blocks[index] {
-                Block::Compact {
-                    row_starts, indices, ..
-                } => Block::Compact {
-                    row_starts: row_starts.clone(),
-                    indices: indices.clone(),
-                    values: g,
-                },
-                Block::Dense { values } => {
+        let blocks = self.each_block(o.blocks.len(), |index| match &o.blocks[index] {
+            Block::Compact {
+                row_starts, indices, ..
+            } => Block::Compact {
+                row_starts: row_starts.clone(),
+                indices: indices.clone(),
+                values: gradient.compact(isa, o, index),
+            },
+            Block::Dense { values } => {
+                let first = index * ROW_BLOCK * cols;
+                let values = gradient.dense(isa, o, index, |at, g| match pre {
                     // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
-                    match pre {
-                        None => g
-                            .iter_mut()
-                            .zip(values.iter())
-                            .for_each(|(g, o)| *g = if *o != 0.0 { *g } else { 0.0 }),
-                        Some(pre) => activation::backward_slice(
-                            isa,
-                            kind,
-                            &pre[index * ROW_BLOCK * cols..][..values.len()],
-                            &mut g,
-                        ),
-                    }
-                    Block::Dense {
-                        values: AlignedBuf::from(g),
-                    }
-                }
+                    None => activation::backward_slice(isa, kind, &values[at..][..g.len()], g),
+                    Some(pre) => activation::backward_slice(isa, kind, &pre[first + at..][..g.len()], g),
+                });
+                Block::Dense { values }
             }
         });
         Ok(self
@@ -225,7 +213,7 @@ impl Engine {
 
     /// Exact non-zeros of MLP activations.
     pub fn nonzeros(&mut self, out: u32) -> Result<f64> {
-        Ok(self.activations("nonzeros", out)?.nonzeros() as f64)
+        Ok(self.activations("nonzeros", out)?.nonzeros(self.isa, &self.pool) as f64)
     }
 
     /// Whether both are MLP activations (or their gradients) with entries at the same places.
@@ -265,58 +253,78 @@ pub(super) struct OutGradient<'a> {
 }
 
 impl OutGradient<'_> {
-    /// The gradient of block `index` of o: at its non-zeros where it is compact, else everywhere.
-    pub fn block(&self, isa: crate::simd::Isa, o: &Activations, index: usize) -> Vec<f32> {
+    /// The gradient at the non-zeros of block `index` of o, which is compact.
+    pub fn compact(&self, isa: crate::simd::Isa, o: &Activations, index: usize) -> Vec<f32> {
+        let Block::Compact {
+            row_starts,
+            indices,
+            values,
+        } = &o.blocks[index]
+        else {
+            return Vec::new();
+        };
         let (cols, first) = (o.cols, index * ROW_BLOCK * o.cols);
-        let sparse = self.sparse.map(|g| &g.blocks[index]);
-        let mut g = match &o.blocks[index] {
-            Block::Compact {
+        let mut g = match (self.sparse.map(|g| &g.blocks[index]), self.dense) {
+            (Some(Block::Compact { values, .. }), _) => values.clone(),
+            (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
+            (None, Some(dense)) => gather_pattern(&dense[first..], row_starts, indices, cols),
+            (None, None) => vec![0.0; values.len()],
+        };
+        if let Some(map) = self.map {
+            for (g, neuron) in g.iter_mut().zip(indices) {
+                *g += self.per_row * map[*neuron as usize];
+            }
+        }
+        if self.per_element != 0.0 {
+            density::element::add_gradient(isa, values, self.per_element, self.eps, &mut g);
+        }
+        g
+    }
+
+    /// The gradient of block `index` of o, which is dense; `then(place in the block, gradient)` changes each row of it while it is in
+    /// the L1.
+    pub fn dense(
+        &self,
+        isa: crate::simd::Isa,
+        o: &Activations,
+        index: usize,
+        then: impl Fn(usize, &mut [f32]),
+    ) -> AlignedBuf {
+        let Block::Dense { values } = &o.blocks[index] else {
+            return AlignedBuf::empty();
+        };
+        let (cols, first) = (o.cols, index * ROW_BLOCK * o.cols);
+        let mut g = buffer(values.len());
+        let source = match self.sparse.map(|g| &g.blocks[index]) {
+            Some(Block::Dense { values }) => Some(&values[..]),
+            Some(Block::Compact {
                 row_starts,
                 indices,
                 values,
-            } => {
-                let mut g = match (sparse, self.dense) {
-                    (Some(Block::Compact { values, .. }), _) => values.clone(),
-                    (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
-                    (None, Some(dense)) => gather_pattern(&dense[first..], row_starts, indices, cols),
-                    (None, None) => vec![0.0; values.len()],
-                };
-                if let Some(map) = self.map {
-                    for (g, neuron) in g.iter_mut().zip(indices) {
-                        *g += self.per_row * map[*neuron as usize];
-                    }
-                }
-                g
+            }) => {
+                g.fill(0.0);
+                scatter_pattern(values, row_starts, indices, cols, &mut g);
+                None
             }
-            Block::Dense { values } => {
-                let mut g = vec![0.0f32; values.len()];
-                match (sparse, self.dense) {
-                    (Some(Block::Dense { values }), _) => g.copy_from_slice(values),
-                    (
-                        Some(Block::Compact {
-                            row_starts,
-                            indices,
-                            values,
-                        }),
-                        _,
-                    ) => scatter_pattern(values, row_starts, indices, cols, &mut g),
-                    (None, Some(dense)) => g.copy_from_slice(&dense[first..first + values.len()]),
-                    (None, None) => {}
+            None => {
+                if self.dense.is_none() {
+                    g.fill(0.0);
                 }
-                if let Some(map) = self.map {
-                    for row in g.chunks_exact_mut(cols) {
-                        row.iter_mut().zip(map).for_each(|(g, m)| *g += self.per_row * m);
-                    }
-                }
-                g
+                self.dense.map(|dense| &dense[first..][..values.len()])
             }
         };
-        if self.per_element != 0.0 {
-            let values: &[f32] = match &o.blocks[index] {
-                Block::Compact { values, .. } => values,
-                Block::Dense { values } => values,
-            };
-            density::element::add_gradient(isa, values, self.per_element, self.eps, &mut g);
+        for (row, g) in g.chunks_exact_mut(cols).enumerate() {
+            let at = row * cols;
+            if let Some(source) = source {
+                g.copy_from_slice(&source[at..][..cols]);
+            }
+            if let Some(map) = self.map {
+                g.iter_mut().zip(map).for_each(|(g, m)| *g += self.per_row * m);
+            }
+            if self.per_element != 0.0 {
+                density::element::add_gradient(isa, &values[at..][..cols], self.per_element, self.eps, g);
+            }
+            then(at, g);
         }
         g
     }
@@ -337,27 +345,74 @@ impl BlockSlots {
 
 /// Activation, statistics and compaction of one block of rows, in place in its scratch.
 fn finish(isa: crate::simd::Isa, kind: ActivationKind, scratch: &mut [f32], cols: usize, eps: f64) -> Finished {
-    activation::forward_slice(isa, kind, scratch);
+    let mut statistics = Statistics::new(cols, eps);
+    for row in scratch.chunks_exact_mut(cols) {
+        activation::forward_slice(isa, kind, row);
+        statistics.add(isa, row);
+    }
     // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
-    measure(isa, scratch, cols, eps, kind.is_relu_family())
+    let crossover = if kind.is_relu_family() { CROSSOVER } else { -1.0 };
+    statistics.finished(compact_block(isa, scratch, cols, crossover))
+}
+
+/// [`finish`] of values that have to stay as they are.
+fn finish_copy(isa: crate::simd::Isa, kind: ActivationKind, pre: &[f32], cols: usize, eps: f64) -> Finished {
+    let mut values = buffer(pre.len());
+    let mut statistics = Statistics::new(cols, eps);
+    for (pre, row) in pre.chunks_exact(cols).zip(values.chunks_exact_mut(cols)) {
+        row.copy_from_slice(pre);
+        activation::forward_slice(isa, kind, row);
+        statistics.add(isa, row);
+    }
+    statistics.finished(if kind.is_relu_family() {
+        compact_block(isa, &values, cols, CROSSOVER)
+    } else {
+        Block::Dense { values }
+    })
 }
 
 /// Statistics of one finished block o, and its compaction where `compactable` and sparse enough.
 pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, compactable: bool) -> Finished {
-    let mut column_sums = vec![0.0f32; cols];
-    for row in o.chunks_exact(cols) {
-        column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
+    let mut statistics = Statistics::new(cols, eps);
+    o.chunks_exact(cols).for_each(|row| statistics.add(isa, row));
+    statistics.finished(compact_block(isa, o, cols, if compactable { CROSSOVER } else { -1.0 }))
+}
+
+/// Sums over a block, taken row by row while the row is in the L1.
+struct Statistics {
+    column_sums: Vec<f32>,
+    element_sum: f64,
+    eps: f64,
+}
+
+impl Statistics {
+    fn new(cols: usize, eps: f64) -> Statistics {
+        Statistics {
+            column_sums: vec![0.0; cols],
+            element_sum: 0.0,
+            eps,
+        }
     }
-    let element_sum = if eps > 0.0 {
-        density::element::value_sum(isa, o, eps as f32)
-    } else {
-        0.0
-    };
-    Finished {
-        block: compact_block(isa, o, cols, if compactable { CROSSOVER } else { -1.0 }),
-        column_sums,
-        element_sum,
+
+    fn add(&mut self, isa: crate::simd::Isa, row: &[f32]) {
+        self.column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
+        if self.eps > 0.0 {
+            self.element_sum += density::element::value_sum(isa, row, self.eps as f32);
+        }
     }
+
+    fn finished(self, block: Block) -> Finished {
+        Finished {
+            block,
+            column_sums: self.column_sums,
+            element_sum: self.element_sum,
+        }
+    }
+}
+
+/// Room for `len` values inside a task, where no error can be returned: without memory it ends as a `Vec` would.
+pub(super) fn buffer(len: usize) -> AlignedBuf {
+    AlignedBuf::uninit(len).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(super) fn gather_pattern(dense: &[f32], row_starts: &[u32], indices: &[u16], cols: usize) -> Vec<f32> {

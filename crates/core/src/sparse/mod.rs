@@ -113,12 +113,12 @@ impl Activations {
     }
 
     /// Exact number of non-zeros (as stored: a compact gradient may store a zero).
-    pub fn nonzeros(&self) -> usize {
-        let count = |block: &Block| match block {
-            Block::Dense { values } => values.iter().filter(|&&x| x != 0.0).count(),
+    pub fn nonzeros(&self, isa: Isa, pool: &Pool) -> usize {
+        let counts = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
+            Block::Dense { values } => compact::count_nonzeros(isa, values),
             Block::Compact { values, .. } => values.len(),
-        };
-        self.blocks.iter().map(count).sum()
+        });
+        counts.into_iter().sum()
     }
 
     /// Whether `other` has the same shape, the same blocks compact, and entries at the same places in them.

@@ -49,7 +49,7 @@ fn compaction_and_back() {
     every(|name, isa, pools, (rows, neurons, _), o, activations| {
         assert!(same(&activations.to_dense(&pools[1]).unwrap(), o), "{name}");
         let expected = o.iter().filter(|&&x| x != 0.0).count();
-        assert_eq!(activations.nonzeros(), expected, "{name}");
+        assert_eq!(activations.nonzeros(isa, &pools[1]), expected, "{name}");
         let mut count = 0;
         activations.for_each_row(|row, values| {
             assert_eq!(row, count);
@@ -200,7 +200,7 @@ fn nan_is_a_nonzero_and_propagates() {
         let mut o = vec![0.0; rows * neurons];
         o[neurons + 39] = f32::NAN;
         let activations = Activations::from_dense(isa, &pool, &o, rows, neurons, 2.0).unwrap();
-        assert_eq!(activations.nonzeros(), 1);
+        assert_eq!(activations.nonzeros(isa, &pool), 1);
         let w = numbers(neurons * d, 1);
         let packed = PackedNeurons::from_neuron_rows(isa, &pool, &w, neurons, d).unwrap();
         let dense = PackedB::from_columns(isa, &pool, &w, neurons, d).unwrap();
