@@ -1,7 +1,7 @@
 // Our side of bench:train: a BERT-base-shaped model with LoRA of rank 8 on query and value.
 // Arguments: activation, density ('' for the random weights' own), precision, lengths as JSON.
 import { createBackend, getPeftModel, Trainer } from '../../dist/index.js';
-import { modelFamily } from '../../dist/models/index.js';
+import { buildModel } from '../../dist/models/build-model.js';
 import { BERT_BASE, randomBert } from '../random-bert.mjs';
 import { peakMemory } from './memory.mjs';
 import { serve } from './serve.mjs';
@@ -11,7 +11,11 @@ const lengths = JSON.parse(lengthsJson);
 const config = { ...BERT_BASE, hidden_act: activation };
 const backend = await createBackend({ backend: 'native' });
 const source = randomBert(config, density === '' ? undefined : Number(density));
-const base = modelFamily('bert', 'config').build(backend, config, source, { numLabels: 2, precision });
+const base = buildModel(backend, config, 'config', source, {
+  head: 'SequenceClassification',
+  numLabels: 2,
+  precision,
+});
 const model = getPeftModel(base, { method: 'lora', r: 8, loraAlpha: 16 });
 const trainDataset = lengths.map((length, index) => ({
   inputIds: Array.from({ length }, (_, at) => (index * 7919 + at * 104_729) % config.vocab_size),

@@ -19,7 +19,7 @@ onEachBackend('gradients by hand, with a seed', (t, backend) => {
   // L = mean((2ab)²) = 4 · mean(a²b²)
   const loss = meanSquaredError(scale(mul(a, b), 2), zero(backend, 2));
   t.is(loss.item(), (4 * (100 + 441)) / 2);
-  const found = backward(loss, 0.5);
+  const found = backward(loss, { seed: 0.5 });
   t.deepEqual([...backend.readF32(found.get(a) as number)], [0.5 * 4 * 2 * 25, 0.5 * 4 * 3 * 49]);
   t.deepEqual([...backend.readF32(found.get(b) as number)], [0.5 * 4 * 5 * 4, 0.5 * 4 * 7 * 9]);
 });
@@ -42,6 +42,34 @@ onEachBackend('a leaf used again and again gets the sum', (t, backend) => {
   const y = add(mul(mul(a, a), a), add(a, a));
   const found = backward(recordOne('sum', backend, [y], y.handle, [1, 1], (dy) => [dy]));
   t.is(backend.readF32(found.get(a) as number)[0], 3 * 9 + 2);
+});
+
+onEachBackend('a releasing pass leaves the leaves, their gradients and what was not recorded', (t, backend) => {
+  const [a, b] = [leaf(backend, 1, 2), leaf(backend, 3, 4)];
+  const target = zero(backend, 2);
+  const graph = (): Tensor => {
+    const product = mul(a, b);
+    // One gradient for two inputs, one input used twice, an operation that returns its input, a branch that no gradient reaches.
+    const sum = add(add(product, a), add(product, product));
+    scale(sum, 3);
+    return meanSquaredError(
+      recordOne('same', backend, [sum], sum.handle, [2, 1], (dy) => [dy]),
+      target,
+    );
+  };
+  const expected = backward(graph());
+  backend.beginScope();
+  const loss = graph();
+  const unreached = 1;
+  const before = backend.liveTensors();
+  const found = backward(loss, { release: true });
+  for (const tensor of [a, b]) {
+    t.deepEqual(backend.readF32(found.get(tensor) as number), backend.readF32(expected.get(tensor) as number));
+  }
+  backend.endScope();
+  t.is(backend.liveTensors() + unreached + 2 <= before, true);
+  t.is(backend.readF32(a.handle)[1], 2);
+  t.throws(() => loss.item(), { message: /handle/ });
 });
 
 onEachBackend('what needs no gradient gets none', (t, backend) => {

@@ -2,6 +2,17 @@ import { DeftuneError } from '../error.js';
 import type { Node } from '../tensor/node.js';
 import type { Tensor } from '../tensor/tensor.js';
 
+/** Options of {@link backward}. */
+export interface BackwardOptions {
+  /** Factor on the loss; default 1. */
+  seed?: number;
+  /**
+   * Frees what the recorded operations made as soon as the pass is done with it, also tensors that the caller still has: a training
+   * step then holds little more than the forward pass left. Default false: everything lives until its scope ends.
+   */
+  release?: boolean;
+}
+
 /**
  * Gradients of a scalar with respect to every leaf that requires one (parameters). Reverse-mode differentiation over the recorded
  * operations, latest first.
@@ -9,7 +20,7 @@ import type { Tensor } from '../tensor/tensor.js';
  * @returns handle of the gradient by leaf, in the current scope; each leaf has one of its own, which may be written to.
  * @throws DeftuneError where `loss` is not a recorded scalar.
  */
-export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
+export function backward(loss: Tensor, { seed = 1, release = false }: BackwardOptions = {}): Map<Tensor, number> {
   if (loss.size !== 1 || !loss.node) {
     throw new DeftuneError(
       `backward needs a loss of one element that depends on a trainable parameter, got shape [${loss.shape.join(', ')}]`,
@@ -20,12 +31,33 @@ export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
   const pending = new Map<Node, (number | undefined)[]>();
   /** Sums made here that nobody else has seen, which may be added to in place; an operation's own results may be shared. */
   const owned = new Set<number>();
+  /** How many places hold a gradient. */
+  const holders = new Map<number, number>();
 
+  const hold = (grad: number): number => {
+    holders.set(grad, (holders.get(grad) ?? 0) + 1);
+    return grad;
+  };
+
+  const drop = (grad: number): void => {
+    const rest = (holders.get(grad) ?? 1) - 1;
+    if (rest > 0) {
+      holders.set(grad, rest);
+      return;
+    }
+    holders.delete(grad);
+    if (!release) return;
+    owned.delete(grad);
+    backend.free(grad);
+  };
+
+  /** Both are held; so is the result. */
   const accumulate = (before: number | undefined, grad: number): number => {
-    if (before === undefined) return grad;
+    if (before === undefined) return hold(grad);
     if (owned.has(before)) return backend.addInPlace(before, grad, 1);
-    const sum = backend.add(before, grad);
+    const sum = hold(backend.add(before, grad));
     owned.add(sum);
+    drop(before);
     return sum;
   };
 
@@ -49,12 +81,18 @@ export function backward(loss: Tensor, seed = 1): Map<Tensor, number> {
     // An operation may pass its gradient on, to several inputs even: from here on others may hold it.
     for (const handle of slots) if (handle) owned.delete(handle);
     const grads = node.backward(Array.from(slots, (handle) => handle ?? 0));
+    const made = grads.filter((grad) => grad !== 0);
+    made.forEach(hold);
     node.inputs.forEach((input, index) => {
       if (!input?.requiresGrad) return;
       const grad = grads[index];
       if (!grad) throw new DeftuneError(`${node.name}: no gradient for input ${index}, which requires one`);
       give(input, grad);
     });
+    for (const grad of made) drop(grad);
+    for (const grad of slots) if (grad) drop(grad);
+    // Later operations that read its outputs have run already.
+    if (release) for (const handle of node.saved) backend.free(handle);
   }
   // An operation may hand one gradient to several inputs (a + b).
   const given = new Set<number>();

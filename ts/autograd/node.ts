@@ -40,6 +40,7 @@ export function needsGrad(...inputs: (Tensor | undefined)[]): boolean {
  * Wraps the results of an operation, and records it where one of its inputs needs a gradient.
  *
  * @param backward receives a handle for each output and returns one for each input, 0 where none is needed.
+ * @param saved handles, besides the outputs, that nothing but `backward` reads.
  */
 export function record(
   name: string,
@@ -47,10 +48,15 @@ export function record(
   inputs: readonly (Tensor | undefined)[],
   outputs: readonly (readonly [handle: number, shape: readonly number[]])[],
   backward: (grads: GradientHandles) => GradientHandles,
+  saved: readonly number[] = [],
 ): Tensor[] {
   const tensors = outputs.map(([handle, shape]) => new Tensor(backend, handle, shape));
   if (needsGrad(...inputs)) {
-    const node: Node = { name, order: nextOrder++, inputs, backward, outputs: outputs.length };
+    // An operation may return its input as it is: that one belongs to whoever made it.
+    const own = [...outputs.map(([handle]) => handle), ...saved].filter(
+      (handle) => handle !== 0 && !inputs.some((input) => input?.handle === handle),
+    );
+    const node: Node = { name, order: nextOrder++, inputs, backward, outputs: outputs.length, saved: own };
     tensors.forEach((tensor, index) => {
       tensor.node = node;
       tensor.outputIndex = index;
@@ -69,6 +75,7 @@ export function recordOne(
   handle: number,
   shape: readonly number[],
   backward: (grad: number) => GradientHandles,
+  saved: readonly number[] = [],
 ): Tensor {
-  return record(name, backend, inputs, [[handle, shape]], ([grad]) => backward(grad ?? 0))[0] as Tensor;
+  return record(name, backend, inputs, [[handle, shape]], ([grad]) => backward(grad ?? 0), saved)[0] as Tensor;
 }

@@ -15,9 +15,10 @@ export interface Activated {
 export function activate(pre: Tensor, kind: number, eps = 0): Activated {
   const { backend } = pre;
   const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(backend.activate(pre.handle, kind, eps));
-  return activated('activate', [pre], [out, map, mean], [pre.rows, pre.cols], (grad, mapGrad, elementGrad) => [
+  const backward = (grad: number, mapGrad: number, elementGrad: number): number[] => [
     backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps),
-  ]);
+  ];
+  return activated('activate', [pre], [out, map, mean], [pre.rows, pre.cols], backward);
 }
 
 /** The same fused with the up-projection x · Wᵀ + b: the pre-activation is never written for ReLU. */
@@ -27,13 +28,15 @@ export function linearActivate(x: Tensor, weight: Tensor, bias: Tensor | undefin
   const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(results);
   const backward = (grad: number, mapGrad: number, elementGrad: number): number[] => {
     const dPre = backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps);
-    return [
+    const grads = [
       x.requiresGrad ? backend.linearBackwardInput(dPre, weight.handle, 0) : 0,
       weight.requiresGrad ? backend.linearBackwardWeight(dPre, x.handle, 1) : 0,
       bias?.requiresGrad ? backend.sumRows(dPre) : 0,
     ];
+    backend.free(dPre);
+    return grads;
   };
-  return activated('linearActivate', [x, weight, bias], [out, map, mean], [x.rows, weight.rows], backward);
+  return activated('linearActivate', [x, weight, bias], [out, map, mean], [x.rows, weight.rows], backward, [kept]);
 }
 
 /**
@@ -58,6 +61,7 @@ function activated(
   [out, map, mean]: readonly [number, number, number],
   [rows, cols]: readonly [number, number],
   backward: (grad: number, mapGrad: number, elementGrad: number) => number[],
+  saved: readonly number[] = [],
 ): Activated {
   const { backend } = inputs[0] as Tensor;
   const outputs = [
@@ -65,8 +69,14 @@ function activated(
     [map, [1, cols]],
     [mean, [1, 1]],
   ] as const;
-  const tensors = record(name, backend, inputs, outputs, ([grad = 0, mapGrad = 0, meanGrad = 0]) =>
-    backward(grad, mapGrad, meanGrad ? (backend.readF32(meanGrad)[0] ?? 0) : 0),
+  const tensors = record(
+    name,
+    backend,
+    inputs,
+    outputs,
+    ([grad = 0, mapGrad = 0, meanGrad = 0]) =>
+      backward(grad, mapGrad, meanGrad ? (backend.readF32(meanGrad)[0] ?? 0) : 0),
+    saved,
   );
   return { out: tensors[0] as Tensor, featureMap: tensors[1] as Tensor, elementMean: tensors[2] as Tensor };
 }

@@ -1,4 +1,5 @@
 import { recordOne } from '../autograd/node.js';
+import type { GradientHandles } from '../tensor/node.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { DropoutOptions } from './dropout.js';
 
@@ -28,21 +29,30 @@ export function loraLinear(
   const down = backend.linear(dropped, loraA.handle, 0);
   const y = backend.linear(x.handle, weight.handle, bias?.handle ?? 0);
   backend.linearAdd(y, down, loraB.handle, scaling);
-  const inputs = [x, weight, bias, loraA, loraB];
-  return recordOne('loraLinear', backend, inputs, y, [...x.shape.slice(0, -1), weight.rows], (dy) => {
-    const dDown = backend.scale(backend.linearBackwardInput(dy, loraB.handle, 0), scaling);
+  const backward = (dy: number): GradientHandles => {
+    const dScaled = backend.linearBackwardInput(dy, loraB.handle, 0);
+    const dDown = backend.scale(dScaled, scaling);
     let dx = 0;
     if (x.requiresGrad) {
       // Where x is MLP activations both terms have its pattern.
-      dx = backend.linearBackwardInput(dy, weight.handle, x.handle);
-      dx = backend.addInPlace(dx, drop(backend.linearBackwardInput(dDown, loraA.handle, x.handle)), 1);
+      const high = backend.linearBackwardInput(dy, weight.handle, x.handle);
+      const low = backend.linearBackwardInput(dDown, loraA.handle, x.handle);
+      const lowDropped = drop(low);
+      dx = backend.addInPlace(high, lowDropped, 1);
+      for (const handle of new Set([low, lowDropped])) backend.free(handle);
     }
-    return [
+    const grads = [
       dx,
       weight.requiresGrad ? backend.linearBackwardWeight(dy, x.handle, 1) : 0,
       bias?.requiresGrad ? backend.sumRows(dy) : 0,
       loraA.requiresGrad ? backend.linearBackwardWeight(dDown, dropped, 1) : 0,
       loraB.requiresGrad ? backend.linearBackwardWeight(dy, down, scaling) : 0,
     ];
-  });
+    backend.free(dScaled);
+    backend.free(dDown);
+    return grads;
+  };
+  const inputs = [x, weight, bias, loraA, loraB];
+  const shape = [...x.shape.slice(0, -1), weight.rows];
+  return recordOne('loraLinear', backend, inputs, y, shape, backward, [down, dropped]);
 }

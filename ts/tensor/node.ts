@@ -11,4 +11,6 @@ export interface Node {
   readonly inputs: readonly (Tensor | undefined)[];
   readonly backward: (grads: GradientHandles) => GradientHandles;
   readonly outputs: number;
+  /** Its outputs and what else only its backward pass reads: of no use to the pass once that has run. */
+  readonly saved: readonly number[];
 }

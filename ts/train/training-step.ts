@@ -60,7 +60,7 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
     const share = (weights[index] ?? 0) / labelled;
     scope(backend, () => {
       const { loss, losses } = forward(batch, input, index);
-      for (const [leaf, gradient] of backward(loss, share)) {
+      for (const [leaf, gradient] of backward(loss, { seed: share, release: true })) {
         const parameter = leaf as Parameter;
         const sum = gradients.get(parameter);
         // Kept in the step's scope, which ends after the update.

@@ -100,16 +100,9 @@ impl AlignedBuf {
             what: "a buffer",
         };
         let layout = AlignedBuf::layout(len).ok_or_else(out_of_memory)?;
-        if let Some(start) = recycle::take(layout) {
-            return Ok(AlignedBuf {
-                start: start.cast(),
-                len,
-            });
-        }
-        // SAFETY: the layout's size is not 0.
-        let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(out_of_memory)?;
+        let (start, fresh) = recycle::acquire(layout).ok_or_else(out_of_memory)?;
         #[cfg(target_os = "linux")]
-        if layout.size() >= HUGE {
+        if fresh && layout.size() >= HUGE {
             // Advice: where it fails, the buffer just has small pages.
             // SAFETY: whole pages of a block that is ours, and MADV_HUGEPAGE changes no contents.
             unsafe { libc::madvise(start.as_ptr().cast(), layout.size() / 4096 * 4096, libc::MADV_HUGEPAGE) };

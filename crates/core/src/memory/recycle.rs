@@ -8,10 +8,6 @@ use std::sync::Mutex;
 /// Smaller blocks come from the system allocator's own free lists.
 const SMALLEST: usize = 64 << 10;
 
-/// Bytes kept at most: room for the temporaries of one layer of BERT-base over a thousand tokens (40 MB) several times over, and small
-/// beside what training holds anyway.
-const KEPT: usize = 256 << 20;
-
 struct Free {
     start: NonNull<u8>,
     layout: Layout,
@@ -20,14 +16,45 @@ struct Free {
 unsafe impl Send for Free {}
 
 struct Shelf {
+    /// Oldest first.
     blocks: Vec<Free>,
-    bytes: usize,
+    /// Bytes of `blocks`.
+    kept: usize,
+    /// Bytes of large blocks in use, and the most there ever were.
+    live: usize,
+    peak: usize,
+}
+
+impl Shelf {
+    /// Takes off what is too much, the oldest first.
+    fn surplus(&mut self) -> Vec<Free> {
+        let mut excess = (self.live + self.kept).saturating_sub(self.peak);
+        let mut count = 0;
+        while excess > 0 && count < self.blocks.len() {
+            excess = excess.saturating_sub(self.blocks[count].layout.size());
+            count += 1;
+        }
+        let surplus: Vec<Free> = self.blocks.drain(..count).collect();
+        self.kept -= surplus.iter().map(|free| free.layout.size()).sum::<usize>();
+        surplus
+    }
 }
 
 static SHELF: Mutex<Shelf> = Mutex::new(Shelf {
     blocks: Vec::new(),
-    bytes: 0,
+    kept: 0,
+    live: 0,
+    peak: 0,
 });
+
+fn shelf() -> std::sync::MutexGuard<'static, Shelf> {
+    SHELF.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// WebAssembly has no page faults to save, and memory there never shrinks: its allocator had better merge free blocks.
+fn is_large(layout: Layout) -> bool {
+    layout.size() >= SMALLEST && !cfg!(target_arch = "wasm32")
+}
 
 /// Sizes come in eighths of a power of two, so that batches of slightly different length share blocks; at most 1/8 is unused.
 pub(super) fn size_class(bytes: usize) -> Option<usize> {
@@ -38,56 +65,67 @@ pub(super) fn size_class(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(step)
 }
 
-/// A kept block of exactly this layout.
-pub(super) fn take(layout: Layout) -> Option<NonNull<u8>> {
-    if layout.size() < SMALLEST {
-        return None;
+/// A block of this layout: a kept one, or a fresh one (`true`); None where there is no memory.
+pub(super) fn acquire(layout: Layout) -> Option<(NonNull<u8>, bool)> {
+    if is_large(layout) {
+        let surplus = {
+            let mut shelf = shelf();
+            shelf.live += layout.size();
+            // The youngest first: it is the likeliest to be in the cache.
+            if let Some(index) = shelf.blocks.iter().rposition(|free| free.layout == layout) {
+                shelf.kept -= layout.size();
+                return Some((shelf.blocks.remove(index).start, false));
+            }
+            shelf.peak = shelf.peak.max(shelf.live);
+            shelf.surplus()
+        };
+        surplus.into_iter().for_each(release);
     }
-    let mut shelf = SHELF.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    // The youngest first: it is the likeliest to be in the cache.
-    let index = shelf.blocks.iter().rposition(|free| free.layout == layout)?;
-    let free = shelf.blocks.remove(index);
-    shelf.bytes -= layout.size();
-    Some(free.start)
+    let allocate = || {
+        // SAFETY: layouts of buffers are not empty.
+        NonNull::new(unsafe { std::alloc::alloc(layout) })
+    };
+    let fresh = allocate().or_else(|| {
+        release_kept();
+        allocate()
+    });
+    if fresh.is_none() && is_large(layout) {
+        shelf().live -= layout.size();
+    }
+    fresh.map(|start| (start, true))
 }
 
-/// Keeps a block, or frees it.
+/// Keeps a block, or frees it: live and kept blocks together never take more than the live ones once did, so that keeping adds nothing to
+/// the process's peak.
 ///
 /// # Safety
-/// `start` was allocated by the global allocator with `layout`, and nothing uses it any more.
+/// `start` came from [`acquire`] with `layout`, and nothing uses it any more.
 pub(super) unsafe fn give(start: NonNull<u8>, layout: Layout) {
-    let release = |free: Free| {
-        // SAFETY: the caller's promise, made when this block came in.
-        unsafe { std::alloc::dealloc(free.start.as_ptr(), free.layout) }
-    };
     let free = Free { start, layout };
-    // WebAssembly has no page faults to save, and memory there never shrinks: its allocator had better merge free blocks.
-    if layout.size() < SMALLEST || layout.size() > KEPT || cfg!(target_arch = "wasm32") {
+    if !is_large(layout) {
         return release(free);
     }
-    let mut surplus = Vec::new();
-    {
-        let mut shelf = SHELF.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let surplus = {
+        let mut shelf = shelf();
+        shelf.live -= layout.size();
+        shelf.kept += layout.size();
         shelf.blocks.push(free);
-        shelf.bytes += layout.size();
-        while shelf.bytes > KEPT {
-            let oldest = shelf.blocks.remove(0);
-            shelf.bytes -= oldest.layout.size();
-            surplus.push(oldest);
-        }
-    }
+        shelf.surplus()
+    };
     surplus.into_iter().for_each(release);
 }
 
 /// Gives all kept blocks back to the system.
 pub fn release_kept() {
     let blocks = {
-        let mut shelf = SHELF.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        shelf.bytes = 0;
+        let mut shelf = shelf();
+        shelf.kept = 0;
         std::mem::take(&mut shelf.blocks)
     };
-    for free in blocks {
-        // SAFETY: allocated with this layout (see `give`), and off the shelf.
-        unsafe { std::alloc::dealloc(free.start.as_ptr(), free.layout) };
-    }
+    blocks.into_iter().for_each(release);
+}
+
+fn release(free: Free) {
+    // SAFETY: allocated with this layout (see `give`), and off the shelf.
+    unsafe { std::alloc::dealloc(free.start.as_ptr(), free.layout) }
 }
