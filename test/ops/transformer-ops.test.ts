@@ -116,7 +116,7 @@ onEachBackend('linearCrossEntropy is cross_entropy of linear', (t, backend) => {
   const found = call();
   close(t, 'loss', found.loss.toFloats(), [loss], 1e-6);
   close(t, 'rowLosses', found.rowLosses.toFloats(), rowLosses, 1e-6);
-  const gradients = backward(found.loss, 0.5);
+  const gradients = backward(found.loss, { seed: 0.5 });
   [dhidden, dweight, dbias].forEach((expected, index) => {
     const handle = gradients.get([hidden, weight, bias][index] as Tensor) ?? 0;
     const doubled = backend.readF32(handle).map((value) => value * 2);
