@@ -1,6 +1,6 @@
 // npm's `prepare`: builds the native addon (native/) and the TypeScript (dist/) of a checkout. One line for each step, with its seconds.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -64,4 +64,12 @@ if (existsSync('crates/node/Cargo.toml')) {
   console.log('prepare: native addon: skipped, there is no crates/node');
 }
 tool('TypeScript', 'typescript/bin/tsc', ['-p', 'tsconfig.json']);
-if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755);
+if (existsSync('dist/cli/main.js')) {
+  chmodSync('dist/cli/main.js', 0o755);
+  // npx runs what it finds there. Where it finds nothing, it links this package into its own cache, outside the checkout, and builds it again.
+  const link = join('node_modules', '.bin', 'deftune');
+  if (process.platform !== 'win32' && existsSync(dirname(link)) && !existsSync(link)) {
+    rmSync(link, { force: true });
+    symlinkSync(join('..', '..', 'dist', 'cli', 'main.js'), link);
+  }
+}
