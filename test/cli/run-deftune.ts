@@ -59,7 +59,7 @@ export async function runDeftune(
       execFile(
         process.execPath,
         [program, ...args.map(String)],
-        { cwd, timeout: 120_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
+        { cwd, timeout: 300_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
         (error, stdout, stderr) => {
           done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
         },

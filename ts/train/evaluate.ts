@@ -8,6 +8,7 @@ import type { Model } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
 import { yieldToEvents } from '../tensor/yield-to-events.js';
+import { firstNonFinite } from './first-non-finite.js';
 
 /** What a model gave for each example, in order. */
 export interface Predictions extends DensitySummary {
@@ -46,7 +47,10 @@ export async function predict(
       scope(backend, () => {
         const context = new ForwardContext();
         for (const output of head.outputs(model.forward(batch, context), batch)) {
-          if (!isFinite(output)) throw notFinite(outputs.length, output);
+          if (!isFinite(output)) {
+            const culprit = firstNonFinite(model, () => model.forward(batch, new ForwardContext()));
+            throw notFinite(outputs.length, output, culprit);
+          }
           outputs.push(output);
         }
         meter.add(context.mlps);
@@ -66,10 +70,10 @@ function isFinite({ loss, weight, logits }: HeadOutput): boolean {
   return logits.every(Number.isFinite) && (weight === 0 || Number.isFinite(loss));
 }
 
-function notFinite(index: number, { loss, logits }: HeadOutput): DeftuneError {
+function notFinite(index: number, { loss, logits }: HeadOutput, culprit: string): DeftuneError {
   const what = logits.length > 0 ? `the logits are ${logits.subarray(0, 8).join(', ')}` : `the loss is ${loss}`;
   return new DeftuneError(
-    `example ${index}: ${what}, expected finite numbers; the weights of the model or adapter are not usable`,
+    `example ${index}: ${what}, expected finite numbers; the first tensor that went wrong is ${culprit}`,
   );
 }
 

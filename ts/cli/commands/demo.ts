@@ -23,7 +23,7 @@ function bundled(path: string): string {
 export const demo = addCommonOptions(new Command('demo'))
   .description('PEFT against DEFT on the bundled model and sentences (about a minute, no network)')
   .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
-  .option('--epochs <n>', 'passes over the bundled sentences', integer, 15)
+  .option('--epochs <n>', 'passes over the bundled sentences', integer, 18)
   .option('--seed <n>', 'seed', integer, 0)
   .action(async (options: DemoOptions) => {
     checkOutputFolder(options.out);
