@@ -746,7 +746,9 @@ test('outputs of an earlier run stay as they are when a run fails', async (t) =>
 
 test('--debug shows the stack', async (t) => {
   const place = new Place(temporaryFolder(t));
-  const { stderr } = await runDeftune(t, [...place.predict({ model: join(place.folder, 'none') }), '--debug'], { code: 1 });
+  const { stderr } = await runDeftune(t, [...place.predict({ model: join(place.folder, 'none') }), '--debug'], {
+    code: 1,
+  });
   t.regex(stderr, /^error: .*none\/config\.json: .*\n/);
   t.regex(stderr, /\n {4}at .*files-node/);
 });
