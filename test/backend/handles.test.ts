@@ -7,6 +7,7 @@ import { Parameter } from '../../ts/nn/parameter.js';
 import { linear } from '../../ts/ops/index.js';
 import { scope } from '../../ts/tensor/scope.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
+import { openBase } from '../models/bert-fixtures.js';
 import { onEachBackend } from './on-each-backend.js';
 
 const level = (backend: Backend): [number, number] => [backend.liveTensors(), backend.liveBytes()];
@@ -53,6 +54,17 @@ onEachBackend('a scope frees also when it throws', (t, backend) => {
   t.throws(() => backend.endScope(), { message: /endScope without beginScope/ });
 });
 
+onEachBackend('an asynchronous scope is refused, and freed', async (t, backend) => {
+  t.throws(() => scope(backend, () => Promise.resolve(Tensor.fromFloats(backend, [1], [1]))), {
+    instanceOf: DeftuneError,
+    message: 'scope: the body returned a promise, expected a function that does not wait',
+  });
+  t.is(backend.liveTensors(), 0);
+  // Also where the body goes on to fail: no unhandled rejection.
+  t.throws(() => scope(backend, () => Promise.reject(new Error('late'))), { message: /^scope: / });
+  await Promise.resolve();
+});
+
 onEachBackend('the packed forms of a weight are counted, and freed with it', (t, backend) => {
   const weight = Parameter.of(backend, new Float32Array(64 * 64).fill(1), [64, 64]);
   const bare = backend.liveBytes();
@@ -84,6 +96,14 @@ onEachBackend('`using` frees at the end of its block, inside a scope or not', (t
     using tensor = Tensor.fromFloats(backend, [1, 2], [2]);
     t.is(tensor.toFloats()[1], 2);
   });
+  t.is(backend.liveTensors(), 0);
+});
+
+onEachBackend('`using` a model frees its parameters', async (t, backend) => {
+  {
+    using model = await openBase(backend, 'relu');
+    t.true(model.info.numLabels === 2 && backend.liveTensors() > 20);
+  }
   t.is(backend.liveTensors(), 0);
 });
 

@@ -34,6 +34,10 @@ export abstract class Module {
   dispose(): void {
     for (const [, parameter] of this.namedParameters()) parameter.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /** Direct parameters and modules of a module; items of arrays are called `name.0`, `name.1`, ... */
