@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
 import { TASKS } from '../data/tasks/index.js';
+import { METHOD_NAMES } from '../peft/index.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
 import { downloadModelPaths } from './download-model-paths.js';
 
@@ -127,7 +128,7 @@ export function addDataOptions(command: Command): Command {
 export function addRunOptions(command: Command): Command {
   addDataOptions(addModelOptions(addCommonOptions(command)));
   return command
-    .option('--method <name>', 'lora, full or head (default: lora)')
+    .option('--method <name>', `${METHOD_NAMES.join(', ')} (default: lora)`)
     .addOption(
       new Option(
         '--density-form <form>',

@@ -68,6 +68,7 @@ export function bertFamily(family: BertFamily): ModelFamily {
         activation: c.activation,
         headModules: modules,
         loraTargets: ['query', 'value'],
+        ia3: { targets: ['key', 'value', 'output.dense'], feedforward: ['output.dense'] },
         initializerRange: c.initializerRange,
         config,
       };

@@ -190,6 +190,7 @@ export const gpt2: ModelFamily = {
       activation: c.activation,
       headModules: modules,
       loraTargets: ['c_attn'],
+      ia3: { targets: ['c_attn', 'mlp.c_proj'], feedforward: ['mlp.c_proj'] },
       initializerRange: c.initializerRange,
       config,
     };

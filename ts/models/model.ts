@@ -17,6 +17,8 @@ export interface ModelInfo extends HeadInfo {
   headModules: readonly string[];
   /** peft's default `target_modules` for LoRA. */
   loraTargets: readonly string[];
+  /** peft's default `target_modules` and `feedforward_modules` for IA3, where it has them. */
+  ia3?: { targets: readonly string[]; feedforward: readonly string[] };
   /** Tokens that end a text, as generation_config.json or else config.json says; none: texts end at the limit alone. */
   eosTokenIds?: readonly number[];
   /** Initial range of new weights. */

@@ -5,6 +5,7 @@ import { validate } from '../io/validate.js';
 /** Trains every parameter; what it saves is a plain Hugging Face model. */
 export const full: PeftMethod<Record<string, never>> = {
   name: 'full',
+  isMergeable: true,
   weightsFile: 'model.safetensors',
   configure: (given) => validate(z.strictObject({}), given, 'full') as Record<string, never>,
   inject(model) {

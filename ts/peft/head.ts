@@ -13,6 +13,7 @@ export function headParameters(model: Model): Map<string, Parameter> {
 /** Trains the head only ("linear probing"); peft has no file for it, so the settings are in deftune.json alone. */
 export const head: PeftMethod<Record<string, never>> = {
   name: 'head',
+  isMergeable: true,
   configure: (given) => validate(z.strictObject({}), given, 'head') as Record<string, never>,
   inject(model) {
     for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;

@@ -1,12 +1,14 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import { bitfit } from './bitfit.js';
 import { full } from './full.js';
 import { head } from './head.js';
+import { ia3 } from './ia3.js';
 import { lora } from './lora.js';
 import type { PeftMethod } from './method.js';
 
 /** Every method, in the order of the documentation. */
-const METHODS = [lora, head, full] as unknown as readonly PeftMethod<unknown>[];
+const METHODS = [lora, ia3, bitfit, head, full] as unknown as readonly PeftMethod<unknown>[];
 
 /** Names of the methods. */
 export const METHOD_NAMES: readonly string[] = METHODS.map(({ name }) => name);

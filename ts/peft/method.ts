@@ -12,6 +12,8 @@ export interface PeftMethod<Config> {
   peftType?: string;
   /** File of the saved tensors; default adapter_model.safetensors. `model.safetensors` makes the directory a model of its own. */
   weightsFile?: string;
+  /** Whether a model with it can become a plain one: its changes, if any, are layers that know how to merge. */
+  isMergeable?: boolean;
   /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
   configure(options: Readonly<Record<string, unknown>>, model: Model): Config;
   /** Settings from an adapter_config.json. */

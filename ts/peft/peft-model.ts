@@ -2,6 +2,7 @@ import { DeftuneError } from '../error.js';
 import type { TensorToStore } from '../io/safetensors.js';
 import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
+import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
 import type { PeftMethod } from './method.js';
 
@@ -46,6 +47,39 @@ export class PeftModel {
     console.log(this.describeTrainable());
   }
 
+  /** Whether the adapter is worked into the base's weights at present. */
+  get isMerged(): boolean {
+    return adaptedLayers(this.base).some(([, layer]) => layer.isMerged);
+  }
+
+  /**
+   * Works the adapter into the base's weights, so that it costs nothing; {@link PeftModel.unmerge} undoes it to the last bit.
+   * @throws DeftuneError where the method cannot be merged.
+   */
+  merge(): void {
+    if (!this.method.isMergeable) {
+      throw new DeftuneError(`${this.method.name} cannot be merged: it is not a change of the base's weights`);
+    }
+    for (const [, layer] of adaptedLayers(this.base)) layer.merge();
+  }
+
+  /** Takes the adapter out of the base's weights again. */
+  unmerge(): void {
+    for (const [, layer] of adaptedLayers(this.base)) layer.unmerge();
+  }
+
+  /**
+   * Merges the adapter and takes its modules away. This object must not be used afterwards.
+   *
+   * @returns the plain model, with the parameters of a Hugging Face checkpoint
+   * @throws DeftuneError where the method cannot be merged.
+   */
+  mergeAndUnload(): Model {
+    this.merge();
+    for (const [path, layer] of adaptedLayers(this.base)) this.base.replaceModule(path, layer.unload());
+    return this.base;
+  }
+
   /** Tensors of the adapter by their key in adapter_model.safetensors. */
   stateDict(): Map<string, TensorToStore> {
     const saved = this.method.savedParameters(this.base, this.config);
@@ -62,6 +96,8 @@ export class PeftModel {
    * @throws DeftuneError listing missing, unexpected or mis-shaped tensors.
    */
   loadStateDict(tensors: ReadonlyMap<string, TensorValues>, name: string): void {
+    if (this.isMerged)
+      throw new DeftuneError(`${name}: the model's adapter is merged, expected unmerge() before loading`);
     const expected = this.method.savedParameters(this.base, this.config);
     const problems: string[] = [];
     for (const [key, parameter] of expected) {
@@ -71,7 +107,8 @@ export class PeftModel {
         problems.push(`${key} has shape [${found.shape.join(', ')}], expected [${parameter.storedShape.join(', ')}]`);
       }
     }
-    for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key} is unexpected`);
+    for (const key of tensors.keys())
+      if (!expected.has(key) && !isCopy(key, expected)) problems.push(`${key} is unexpected`);
     if (problems.length > 0) {
       const more = problems.length > 8 ? `; and ${problems.length - 8} more` : '';
       throw new DeftuneError(`${name}: the adapter does not fit the model: ${problems.slice(0, 8).join('; ')}${more}`);
@@ -81,6 +118,12 @@ export class PeftModel {
       parameter.writeStored(found.values);
     }
   }
+}
+
+/** With `bias: all` peft also stores the head's biases under the names that its own modules give to the head and to its copy. */
+function isCopy(key: string, expected: ReadonlyMap<string, unknown>): boolean {
+  const plain = key.replace(/\.(original_module|modules_to_save)\.bias$/, '.bias');
+  return plain !== key && expected.has(plain);
 }
 
 /** Values of a stored tensor, widened to f32. */

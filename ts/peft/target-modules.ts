@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { LinearLike } from '../nn/linear.js';
 import type { Module } from '../nn/module.js';
@@ -5,13 +6,47 @@ import type { Module } from '../nn/module.js';
 /** As in peft: a list of names, a regular expression over the whole path, or `all-linear`. */
 export type TargetModules = string | readonly string[];
 
+/** Schema of {@link TargetModules}. */
+export const moduleNames = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
+  error: 'expected names of modules or a regular expression',
+});
+
+/** Which modules a method changes; fields as in peft's configs. */
+export interface ModuleSelection {
+  /** Default: peft's for the model family. */
+  targetModules: TargetModules;
+  /** Modules to leave out: names, or a regular expression over the whole path. */
+  excludeModules?: TargetModules | undefined;
+  /** Layers by number, from 0; default all. Only with a list of names. */
+  layersToTransform?: number | readonly number[] | undefined;
+  /** Name of the list that the layers are in, e.g. `layer`; default: any. Only with layersToTransform. */
+  layersPattern?: TargetModules | undefined;
+}
+
+/** @throws DeftuneError where fields contradict one another, or an expression is not one. */
+export function checkSelection(selection: ModuleSelection, where: string): void {
+  const { targetModules, excludeModules, layersToTransform, layersPattern } = selection;
+  if (typeof targetModules === 'string' && layersToTransform !== undefined) {
+    throw new DeftuneError(
+      `${where}: targetModules is ${JSON.stringify(targetModules)}, expected a list of names with layersToTransform`,
+    );
+  }
+  if (layersPattern !== undefined && layersToTransform === undefined) {
+    throw new DeftuneError(
+      `${where}: layersPattern is ${JSON.stringify(layersPattern)}, expected layersToTransform too`,
+    );
+  }
+  if (typeof excludeModules === 'string') expression(excludeModules, 'excludeModules');
+}
+
 /**
- * Paths of the linear layers that `targets` names. A list entry matches a module whose path equals it or ends with `.entry`; a string
+ * Paths of the linear layers that `selection` names. A list entry matches a module whose path equals it or ends with `.entry`; a string
  * is a regular expression that must match the whole path; `all-linear` is every linear layer but the head's.
  *
  * @throws DeftuneError where nothing, or a part of the list, matches.
  */
-export function findTargets(model: Module, targets: TargetModules, headModules: readonly string[]): string[] {
+export function findTargets(model: Module, selection: ModuleSelection, headModules: readonly string[]): string[] {
+  const { targetModules: targets, excludeModules } = selection;
   const isHead = (path: string): boolean => headModules.some((head) => path === head || path.startsWith(`${head}.`));
   const linears = [...model.namedModules()]
     .filter(([, module]) => module instanceof LinearLike)
@@ -22,29 +57,68 @@ export function findTargets(model: Module, targets: TargetModules, headModules: 
   if (targets === 'all-linear') {
     found = linears;
   } else if (typeof targets === 'string') {
-    const pattern = expression(targets);
-    found = linears.filter((path) => pattern.test(path));
+    found = linears.filter((path) => matchesModules(path, targets, 'targetModules'));
   } else {
-    const matches = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
     for (const name of targets) {
-      if (!linears.some((path) => matches(path, name))) {
+      if (!linears.some((path) => matchesModules(path, [name], 'targetModules'))) {
         throw new DeftuneError(`targetModules: '${name}' matches no linear layer of the model; it has ${available}`);
       }
     }
-    found = linears.filter((path) => targets.some((name) => matches(path, name)));
+    found = linears.filter((path) => matchesModules(path, targets, 'targetModules') && isInLayers(path, selection));
   }
-  if (found.length === 0) {
-    throw new DeftuneError(
-      `targetModules: ${JSON.stringify(targets)} matches no linear layer; the model has ${available}`,
-    );
+  if (excludeModules !== undefined) {
+    found = found.filter((path) => !matchesModules(path, excludeModules, 'excludeModules'));
   }
-  return found;
+  if (found.length > 0) return found;
+  const narrowed = Object.entries(selection)
+    .filter(([field, value]) => value !== undefined && /^(excludeModules|layers)/.test(field))
+    .map(([field, value]) => ` with ${field} ${JSON.stringify(value)}`)
+    .join('');
+  throw new DeftuneError(
+    `targetModules: ${JSON.stringify(targets)}${narrowed} matches no linear layer; the model has ${available}`,
+  );
 }
 
-function expression(source: string): RegExp {
+/** Whether a path is among the modules that a list or a regular expression names. */
+export function matchesModules(path: string, names: TargetModules, field: string): boolean {
+  if (typeof names === 'string') return expression(names, field).test(path);
+  return names.some((name) => path === name || path.endsWith(`.${name}`));
+}
+
+/** As peft: the first number in a path is its layer's; a module that the list names by its whole path is taken in any case. */
+function isInLayers(path: string, selection: ModuleSelection): boolean {
+  const { targetModules, layersToTransform: wanted, layersPattern } = selection;
+  if (wanted === undefined || targetModules.includes(path)) return true;
+  const lists = typeof layersPattern === 'string' ? [layersPattern] : layersPattern;
+  const patterns = lists?.map((list) => `^(?:|.*?\\.)(?:${list})\\.(\\d+)\\.`) ?? ['^.*?\\.[^.]*\\.(\\d+)\\.'];
+  const index = patterns
+    .map((pattern) => compile(pattern, layersPattern, 'layersPattern').exec(path)?.at(-1))
+    .find((number) => number !== undefined);
+  return index !== undefined && (typeof wanted === 'number' ? [wanted] : wanted).includes(Number(index));
+}
+
+/** @throws DeftuneError where a key is not an expression. */
+export function checkPatterns(patterns: Readonly<Record<string, number>>, field: string): void {
+  for (const source of Object.keys(patterns)) compile(source, source, field);
+}
+
+/**
+ * The value of the first expression that the end of a path matches.
+ *
+ * @param patterns as peft's rank_pattern and alpha_pattern, checked by {@link checkPatterns}
+ */
+export function valueOfPattern(path: string, patterns: Readonly<Record<string, number>>): number | undefined {
+  return Object.entries(patterns).find(([source]) => new RegExp(`^(?:.*\\.)?(?:${source})$`).test(path))?.[1];
+}
+
+function expression(source: string, field: string): RegExp {
+  return compile(`^(?:${source})$`, source, field);
+}
+
+function compile(source: string, given: unknown, field: string): RegExp {
   try {
-    return new RegExp(`^(?:${source})$`);
+    return new RegExp(source);
   } catch {
-    throw new DeftuneError(`targetModules: ${JSON.stringify(source)} is not a valid regular expression`);
+    throw new DeftuneError(`${field}: ${JSON.stringify(given)} is not a valid regular expression`);
   }
 }

@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { Rng } from '../data/rng.js';
+import { DeftuneError } from '../error.js';
+import { showValue } from '../io/show-value.js';
+import { validate } from '../io/validate.js';
+import type { Model } from '../models/model.js';
+import { Linear } from '../nn/linear.js';
+import { Parameter } from '../nn/parameter.js';
+import { scaleCols } from '../ops/columns.js';
+import { Tensor } from '../tensor/tensor.js';
+import { AdaptedLinear, type LinearValues } from './adapted-linear.js';
+import { headParameters } from './head.js';
+import type { PeftMethod } from './method.js';
+import {
+  checkSelection,
+  findTargets,
+  matchesModules,
+  moduleNames,
+  type ModuleSelection,
+  type TargetModules,
+} from './target-modules.js';
+
+/** Settings of IA3, as in peft's `IA3Config`. */
+export interface Ia3Config extends ModuleSelection {
+  /** Those of the targets whose input is scaled, not their output; default: peft's for the model family. */
+  feedforwardModules: TargetModules;
+  /** Whether the factors start at 1 (default), so that the model is its base at first, or are drawn from N(0, 1). */
+  initIa3Weights: boolean;
+}
+
+const namesOrNone = z.union([z.string().min(1), z.array(z.string().min(1))], {
+  error: 'expected names of modules or a regular expression',
+});
+
+const options = z.strictObject({
+  targetModules: moduleNames.optional(),
+  excludeModules: moduleNames.optional(),
+  feedforwardModules: namesOrNone.optional(),
+  initIa3Weights: z.boolean().default(true),
+});
+
+const file = z.looseObject({
+  target_modules: moduleNames,
+  exclude_modules: namesOrNone.nullish(),
+  feedforward_modules: namesOrNone,
+  init_ia3_weights: z.boolean().nullish(),
+});
+
+/** A frozen linear layer whose output, or input, is multiplied by a learned vector (IA3, Liu et al. 2022). */
+export class Ia3Linear extends AdaptedLinear {
+  /** @param ia3_l stored as [1, in] where it scales the input, else [out, 1] */
+  constructor(
+    base: Linear,
+    readonly ia3_l: Parameter,
+    private readonly isFeedforward: boolean,
+  ) {
+    super(base);
+  }
+
+  protected adapted(x: Tensor): Tensor {
+    return this.isFeedforward
+      ? this.base_layer.forward(scaleCols(x, this.ia3_l))
+      : scaleCols(this.base_layer.forward(x), this.ia3_l);
+  }
+
+  protected mergedValues(): LinearValues {
+    const { weight, bias } = this.base_layer;
+    const factors = this.ia3_l.toFloats();
+    const factor = (index: number): number => factors[index] as number;
+    const indexOf = this.isFeedforward
+      ? (at: number): number => at % weight.cols
+      : (at: number): number => Math.floor(at / weight.cols);
+    return {
+      weight: weight.toFloats().map((value, at) => value * factor(indexOf(at))),
+      bias: this.isFeedforward ? undefined : bias?.toFloats().map((value, at) => value * factor(at)),
+    };
+  }
+}
+
+/** IA3's entry in the registry of methods. */
+export const ia3: PeftMethod<Ia3Config> = {
+  name: 'ia3',
+  peftType: 'IA3',
+  isMergeable: true,
+
+  configure(given, { info }) {
+    const found = validate(options, given, 'ia3');
+    const targetModules = found.targetModules ?? info.ia3?.targets;
+    const feedforwardModules = found.feedforwardModules ?? info.ia3?.feedforward;
+    if (!targetModules || !feedforwardModules) {
+      const field = targetModules ? 'feedforwardModules' : 'targetModules';
+      throw new DeftuneError(`ia3: ${field} is missing, expected names: peft has no default for ${info.modelType}`);
+    }
+    return checked({ ...found, targetModules, feedforwardModules }, 'ia3');
+  },
+
+  configFromFile(values, name) {
+    const found = validate(file, values, name);
+    return checked(
+      {
+        targetModules: found.target_modules,
+        excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
+        feedforwardModules: found.feedforward_modules,
+        initIa3Weights: found.init_ia3_weights ?? true,
+      },
+      name,
+    );
+  },
+
+  inject(model, config, seed) {
+    const rng = new Rng(seed, 0x1a3);
+    for (const path of findTargets(model, config, model.info.headModules)) {
+      const base = [...model.namedModules()].find(([name]) => name === path)?.[1];
+      if (!(base instanceof Linear)) throw new DeftuneError(`ia3: '${path}' is already adapted`);
+      const isFeedforward = isFeedforwardModule(path, config.feedforwardModules);
+      const width = isFeedforward ? base.inFeatures : base.outFeatures;
+      const values = Float32Array.from({ length: width }, () => (config.initIa3Weights ? 1 : rng.nextNormal()));
+      const { handle } = Tensor.fromFloats(model.backend, values, [width]);
+      const factors = new Parameter(model.backend, handle, [width], isFeedforward ? [1, width] : [width, 1]);
+      factors.requiresGrad = true;
+      model.replaceModule(path, new Ia3Linear(base, factors, isFeedforward));
+    }
+    for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
+  },
+
+  savedParameters(model) {
+    const saved = layersOf(model).map(([path, layer]) => [`${path}.ia3_l`, layer.ia3_l] as const);
+    return new Map(
+      [...saved, ...headParameters(model)].map(([name, parameter]) => [`base_model.model.${name}`, parameter]),
+    );
+  },
+
+  configToFile(model, config, baseModel) {
+    return {
+      auto_mapping: null,
+      base_model_name_or_path: baseModel,
+      exclude_modules: config.excludeModules ?? null,
+      fan_in_fan_out: layersOf(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
+      feedforward_modules: config.feedforwardModules,
+      inference_mode: true,
+      init_ia3_weights: config.initIa3Weights,
+      modules_to_save: model.info.headModules.length > 0 ? [...model.info.headModules] : null,
+      peft_type: 'IA3',
+      revision: null,
+      target_modules: config.targetModules,
+      task_type: model.head.taskType,
+    };
+  },
+
+  describe({ targetModules }) {
+    return `IA3 on ${typeof targetModules === 'string' ? targetModules : targetModules.join(', ')}`;
+  },
+};
+
+function layersOf(model: Model): [path: string, layer: Ia3Linear][] {
+  return [...model.namedModules()].filter((entry): entry is [string, Ia3Linear] => entry[1] instanceof Ia3Linear);
+}
+
+/** As peft: a name need only end the path, wherever in a word it begins. */
+function isFeedforwardModule(path: string, names: TargetModules): boolean {
+  if (typeof names === 'string') return matchesModules(path, names, 'feedforwardModules');
+  return names.some((name) => path.endsWith(name));
+}
+
+/** peft: where both are lists, the one is a part of the other. */
+function checked(config: Ia3Config, where: string): Ia3Config {
+  checkSelection(config, where);
+  const { targetModules, feedforwardModules } = config;
+  if (typeof targetModules === 'string' || typeof feedforwardModules === 'string') return config;
+  const stranger = feedforwardModules.find((name) => !targetModules.includes(name));
+  if (stranger === undefined) return config;
+  throw new DeftuneError(
+    `${where}: feedforwardModules has ${showValue(stranger)}, expected some of the targets ${targetModules.join(', ')}`,
+  );
+}
