@@ -1,0 +1,81 @@
+// Settings that are refused, each in one line that names it; what BitFit trains; loading into a merged model.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { createBackend } from '../../ts/backend/create-backend-node.js';
+import { DeftuneError } from '../../ts/error.js';
+import { loraConfigFromFile } from '../../ts/peft/lora-config.js';
+import { applyAdapter, readAdapter, saveAdapter } from '../../ts/peft/peft-files-node.js';
+import { getPeftModel, type PeftModel, type PeftOptions } from '../../ts/peft/peft-model.js';
+import { fixturePath, gradients, openBase, readExpected, run } from '../models/bert-fixtures.js';
+
+async function adapted(options: PeftOptions): Promise<PeftModel> {
+  return getPeftModel(await openBase(await createBackend({ backend: 'native', threads: 1 }), 'relu'), options);
+}
+
+const REFUSED: [options: PeftOptions, message: RegExp][] = [
+  [{ method: 'lora', initLoraWeights: 'pissa' }, /initLoraWeights is "pissa", expected true, false or "gaussian"$/],
+  [{ method: 'lora', bias: 'some' }, /bias is "some"/],
+  [{ method: 'lora', rankPattern: { query: 0 } }, /rankPattern\.query is 0/],
+  [{ method: 'lora', rankPattern: { '(': 2 } }, /rankPattern: "\(" is not a valid regular expression$/],
+  [{ method: 'lora', targetModules: 'query', layersToTransform: 1 }, /targetModules is "query", expected a list/],
+  [{ method: 'lora', layersPattern: 'layer' }, /layersPattern is "layer", expected layersToTransform too$/],
+  [{ method: 'lora', layersToTransform: 9 }, /with layersToTransform 9 matches no linear layer/],
+  [{ method: 'lora', excludeModules: ['query', 'value'] }, /with excludeModules .* matches no linear layer/],
+  [{ method: 'ia3', r: 4 }, /^ia3: unrecognized key: "r"$/],
+  [{ method: 'ia3', feedforwardModules: ['dense'] }, /feedforwardModules has "dense", expected some of the targets/],
+  [{ method: 'bitfit', r: 4 }, /^bitfit: unrecognized key: "r"$/],
+];
+
+for (const [options, message] of REFUSED) {
+  test(`refused: ${JSON.stringify(options)}`, async (t) => {
+    const error = await t.throwsAsync(adapted(options), { instanceOf: DeftuneError, message });
+    t.false(error.message.includes('\n'));
+  });
+}
+
+test('a file with what is not supported is refused by the name of the field', (t) => {
+  const file = { r: 2, lora_alpha: 4, target_modules: ['query'] };
+  for (const [field, value] of Object.entries({
+    init_lora_weights: 'olora',
+    use_qalora: true,
+    kasa_config: {},
+    bias: 1,
+  })) {
+    const message = new RegExp(`^a/adapter_config.json: ${field} is `);
+    t.throws(() => loraConfigFromFile({ ...file, [field]: value }, 'a/adapter_config.json'), {
+      instanceOf: DeftuneError,
+      message,
+    });
+  }
+});
+
+test('BitFit trains the biases and the head, with the gradients of full fine-tuning, and is read back', async (t) => {
+  const { batch } = readExpected('relu');
+  const [bitfit, full] = [await adapted({ method: 'bitfit' }), await adapted({ method: 'full' })];
+  const names = [...full.trainableParameters().keys()];
+  const wanted = names.filter((name) => name.endsWith('.bias') || name.startsWith('classifier.'));
+  t.deepEqual([...bitfit.trainableParameters().keys()], wanted);
+  const [found, expected] = [bitfit, full].map((model) => gradients(model.base, batch).grads);
+  t.deepEqual([...(found?.keys() ?? [])], wanted);
+  for (const name of wanted) t.deepEqual(found?.get(name), expected?.get(name), name);
+
+  for (const bias of bitfit.trainableParameters().values()) bias.writeStored(bias.toStored().map((v) => v + 0.1));
+  const directory = mkdtempSync(join(tmpdir(), 'deftune-bitfit-'));
+  try {
+    saveAdapter(bitfit, directory, fixturePath('relu', 'model'));
+    const base = await openBase(await createBackend({ backend: 'native', threads: 1 }), 'relu');
+    const again = applyAdapter(base, readAdapter(directory));
+    t.is(again.method.name, 'bitfit');
+    t.deepEqual(run(again.base, batch).logits, run(bitfit.base, batch).logits);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test('a merged adapter is not loaded into', async (t) => {
+  const model = await adapted({ method: 'lora' });
+  model.merge();
+  t.throws(() => model.loadStateDict(new Map(), 'adapter'), { message: /^adapter: .* expected unmerge\(\)/ });
+});
