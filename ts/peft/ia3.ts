@@ -13,6 +13,7 @@ import { headParameters } from './head.js';
 import type { PeftMethod } from './method.js';
 import {
   checkSelection,
+  definedFields,
   findTargets,
   matchesModules,
   moduleNames,
@@ -96,15 +97,13 @@ export const ia3: PeftMethod<Ia3Config> = {
 
   configFromFile(values, name) {
     const found = validate(file, values, name);
-    return checked(
-      {
-        targetModules: found.target_modules,
-        excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
-        feedforwardModules: found.feedforward_modules,
-        initIa3Weights: found.init_ia3_weights ?? true,
-      },
-      name,
-    );
+    const config = definedFields<Ia3Config>({
+      targetModules: found.target_modules,
+      excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
+      feedforwardModules: found.feedforward_modules,
+      initIa3Weights: found.init_ia3_weights ?? true,
+    });
+    return checked(config, name);
   },
 
   inject(model, config, seed) {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
-import { checkPatterns, checkSelection, moduleNames, type ModuleSelection } from './target-modules.js';
+import { checkPatterns, checkSelection, definedFields, moduleNames, type ModuleSelection } from './target-modules.js';
 
 /** Settings of LoRA, as in peft's `LoraConfig`. */
 export interface LoraConfig extends ModuleSelection {
@@ -101,7 +101,7 @@ export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, na
   const found = validate(file, values, name);
   const filled = <T>(value: T | readonly never[] | '' | null | undefined): T | undefined =>
     value === null || value === '' || (Array.isArray(value) && value.length === 0) ? undefined : (value as T);
-  const config: LoraConfig = {
+  const config = definedFields<LoraConfig>({
     r: found.r,
     loraAlpha: found.lora_alpha,
     loraDropout: found.lora_dropout,
@@ -115,7 +115,7 @@ export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, na
     excludeModules: filled(found.exclude_modules),
     layersToTransform: filled(found.layers_to_transform),
     layersPattern: filled(found.layers_pattern),
-  };
+  });
   check(config, name);
   return config;
 }

@@ -23,6 +23,11 @@ export interface ModuleSelection {
   layersPattern?: TargetModules | undefined;
 }
 
+/** The fields that have a value: settings that were read equal those that were given. */
+export function definedFields<T extends object>(fields: T): T {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+}
+
 /** @throws DeftuneError where fields contradict one another, or an expression is not one. */
 export function checkSelection(selection: ModuleSelection, where: string): void {
   const { targetModules, excludeModules, layersToTransform, layersPattern } = selection;
