@@ -84,10 +84,14 @@ const UNSUPPORTED: Readonly<Record<string, unknown>> = {
 };
 
 /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
-export function configureLora(given: Readonly<Record<string, unknown>>, targets: readonly string[]): LoraConfig {
-  const { targetModules = targets, ...rest } = validate(options, given, 'lora');
+export function configureLora(
+  given: Readonly<Record<string, unknown>>,
+  targets: readonly string[],
+  where: string,
+): LoraConfig {
+  const { targetModules = targets, ...rest } = validate(options, given, where);
   const config = { ...rest, targetModules };
-  check(config, 'lora');
+  check(config, where);
   return config;
 }
 

@@ -15,7 +15,7 @@ export const lora: PeftMethod<LoraConfig> = {
   peftType: 'LORA',
   isMergeable: true,
 
-  configure: (given, model) => configureLora(given, model.info.loraTargets),
+  configure: (given, model) => configureLora(given, model.info.loraTargets, 'lora'),
   configFromFile: loraConfigFromFile,
 
   inject(model, config, seed) {
