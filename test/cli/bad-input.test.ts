@@ -343,8 +343,8 @@ const CONFIGS: readonly Case[] = [
   ],
   [
     'an adapter with a setting that is not supported',
-    (p) => p.predict({ adapter: adapterWith(p, { bias: 'all' }) }),
-    /adapter_config\.json: bias is "all", expected "none"/,
+    (p) => p.predict({ adapter: adapterWith(p, { use_qalora: true }) }),
+    /adapter_config\.json: use_qalora is true, expected false/,
   ],
   [
     'an adapter of another rank',

@@ -145,7 +145,7 @@ export interface Backend {
     wantBias: boolean,
   ): ArrayLike<number>;
   /** `[loss, dlogits]` */
-  sequenceCrossEntropy(logits: number, labels: number, cuSeqlens: number): ArrayLike<number>;
+  sequenceCrossEntropy(logits: number, labels: number, cu: number): ArrayLike<number>;
   meanSquaredError(prediction: number, target: number): ArrayLike<number>;
   densityValue(map: number, kind: number, parameter: number): number;
   densityGradient(map: number, kind: number, parameter: number, scale: number): number;
