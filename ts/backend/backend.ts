@@ -133,7 +133,7 @@ export interface Backend {
 
   /** `[loss, dLogits]` */
   crossEntropy(logits: number, labels: number, smoothing: number): ArrayLike<number>;
-  /** `[loss, rowLosses, dHidden, dWeight, dBias]` */
+  /** `[loss, rowLosses, dHidden, dWeight, dBias, hits]`; hits only where no gradient is wanted */
   linearCrossEntropy(
     hidden: number,
     weight: number,

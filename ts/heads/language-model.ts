@@ -19,21 +19,14 @@ export const languageModel = {
 
   lossWeight: ({ labels }: RaggedBatch) => Array.from(labels ?? []).filter((id) => id !== IGNORED_LABEL).length,
 
-  outputs(logits: Tensor, { size, labels, cuOutputs }: RaggedBatch): HeadOutput[] {
+  outputs(logits: Tensor, batch: RaggedBatch): HeadOutput[] {
     const values = logits.toFloats();
-    const offsets = cuOutputs ?? new Int32Array(size + 1);
-    return Array.from({ length: size }, (_, index): HeadOutput => {
-      const output = { loss: 0, weight: 0, logits: new Float32Array(), correct: 0 };
-      for (let row = offsets[index] as number; row < (offsets[index + 1] as number); row++) {
-        const label = labels?.[row] ?? IGNORED_LABEL;
-        if (label === IGNORED_LABEL) continue;
-        const scores = values.subarray(row * logits.cols, (row + 1) * logits.cols);
-        output.loss += crossEntropyOf(scores, label);
-        output.weight += 1;
-        if (argmax(scores) === label) output.correct += 1;
-      }
-      return { ...output, loss: output.loss / output.weight };
-    });
+    const rows = Array.from({ length: logits.rows }, (_, row) =>
+      values.subarray(row * logits.cols, (row + 1) * logits.cols),
+    );
+    const labels = Array.from(batch.labels ?? []);
+    const losses = rows.map((scores, row) => crossEntropyOf(scores, labels[row] ?? IGNORED_LABEL));
+    return outputsOfRows({ losses, hits: rows.map((scores, row) => Number(argmax(scores) === labels[row])) }, batch);
   },
 
   predictions: (outputs: readonly HeadOutput[]) => outputs.map(({ loss }) => ({ loss })),
@@ -62,6 +55,29 @@ export const languageModel = {
 
   warnings: (): string[] => [],
 } satisfies Partial<Head>;
+
+/**
+ * One output an example, from the losses of the labelled tokens.
+ *
+ * @param rows.losses [labelled tokens]
+ * @param rows.hits [labelled tokens]: 1 where the label is the likeliest token
+ */
+export function outputsOfRows(
+  { losses, hits }: { losses: ArrayLike<number>; hits: ArrayLike<number> },
+  { size, labels, cuOutputs }: RaggedBatch,
+): HeadOutput[] {
+  const offsets = cuOutputs ?? new Int32Array(size + 1);
+  return Array.from({ length: size }, (_, index): HeadOutput => {
+    const output = { loss: 0, weight: 0, logits: new Float32Array(), correct: 0 };
+    for (let row = offsets[index] as number; row < (offsets[index + 1] as number); row++) {
+      if ((labels?.[row] ?? IGNORED_LABEL) === IGNORED_LABEL) continue;
+      output.loss += losses[row] as number;
+      output.weight += 1;
+      output.correct += hits[row] as number;
+    }
+    return { ...output, loss: output.loss / output.weight };
+  });
+}
 
 /** Positions that have a label, their labels, and where each example's begin. */
 export function labelledRows(

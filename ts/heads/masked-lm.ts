@@ -16,7 +16,7 @@ interface MaskableExample extends Example {
 
 /**
  * Predicts masked tokens. `labelIds` are taken as they are (-100: not predicted); without them 15 % of the tokens are drawn anew for
- * each batch: of these 80 % become the mask token, 10 % another token, 10 % stay.
+ * each batch, at least one: of these 80 % become the mask token, 10 % another token, 10 % stay.
  */
 export const maskedLM: Head = {
   ...languageModel,
@@ -56,8 +56,12 @@ export const maskedLM: Head = {
 function masked({ mask, ...example }: MaskableExample, vocabSize: number, rng: Rng): Example {
   if (!mask) return example;
   const inputIds = Array.from(example.inputIds);
+  const ordinary = inputIds.flatMap((id, position) => (mask.special.includes(id) ? [] : [position]));
+  const chosen = ordinary.filter(() => rng.nextFloat() < CHOSEN);
+  // A short text would often have none, and nothing to learn.
+  if (chosen.length === 0 && ordinary.length > 0) chosen.push(ordinary[rng.nextBelow(ordinary.length)] as number);
   const labelIds = inputIds.map((id, position) => {
-    if (mask.special.includes(id) || rng.nextFloat() >= CHOSEN) return IGNORED_LABEL;
+    if (!chosen.includes(position)) return IGNORED_LABEL;
     const kind = rng.nextFloat();
     if (kind < 0.8) inputIds[position] = mask.tokenId;
     else if (kind < 0.9) inputIds[position] = rng.nextBelow(vocabSize);

@@ -1,6 +1,6 @@
 import type { Backend } from '../backend/backend.js';
 import type { RaggedBatch } from '../data/batching.js';
-import type { Head, HeadInfo } from '../heads/head.js';
+import type { Head, HeadInfo, HeadOutput } from '../heads/head.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { Module } from '../nn/module.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -39,6 +39,11 @@ export abstract class Model extends Module {
   /** Mean task loss [1, 1] of a labelled batch, as in transformers. */
   taskLoss(batch: RaggedBatch, context: ForwardContext): Tensor {
     return this.head.loss(this.forward(batch, context), batch);
+  }
+
+  /** One output an example, without gradients. */
+  outputs(batch: RaggedBatch, context: ForwardContext): HeadOutput[] {
+    return this.head.outputs(this.forward(batch, context), batch);
   }
 
   /**

@@ -7,6 +7,8 @@ export interface LinearCrossEntropy {
   loss: Tensor;
   /** Loss of each row [n, 1], 0 where its label is -100. No gradient flows through it. */
   rowLosses: Tensor;
+  /** 1 for each row whose label has the largest logit (the first of equals) [n, 1]; only where no gradient is wanted. */
+  hits: Tensor | undefined;
 }
 
 /**
@@ -29,7 +31,7 @@ export function linearCrossEntropy(
   const { backend } = hidden;
   const inputs = [hidden, weight, bias] as const;
   const wanted = inputs.map((input) => needsGrad(input)) as [boolean, boolean, boolean];
-  const [loss = 0, rowLosses = 0, ...gradients] = Array.from(
+  const [loss = 0, rowLosses = 0, dHidden = 0, dWeight = 0, dBias = 0, hits = 0] = Array.from(
     backend.linearCrossEntropy(
       hidden.handle,
       weight.handle,
@@ -42,8 +44,11 @@ export function linearCrossEntropy(
   return {
     loss: recordOne('linearCrossEntropy', backend, inputs, loss, [1, 1], (dLoss) => {
       const upstream = backend.readF32(dLoss)[0] ?? 0;
-      return gradients.map((gradient) => (gradient && upstream !== 1 ? backend.scale(gradient, upstream) : gradient));
+      return [dHidden, dWeight, dBias].map((gradient) =>
+        gradient && upstream !== 1 ? backend.scale(gradient, upstream) : gradient,
+      );
     }),
     rowLosses: new Tensor(backend, rowLosses, [hidden.rows, 1]),
+    hits: hits ? new Tensor(backend, hits, [hidden.rows, 1]) : undefined,
   };
 }

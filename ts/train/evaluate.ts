@@ -46,7 +46,7 @@ export async function predict(
     noGrad(() =>
       scope(backend, () => {
         const context = new ForwardContext();
-        for (const output of head.outputs(model.forward(batch, context), batch)) {
+        for (const output of model.outputs(batch, context)) {
           if (!isFinite(output)) {
             const culprit = firstNonFinite(model, () => model.forward(batch, new ForwardContext()));
             throw notFinite(outputs.length, output, culprit);

@@ -57,7 +57,10 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
   const labelled = weights.reduce((sum, weight) => sum + weight, 0);
   const total: StepLosses = { loss: 0, taskLoss: 0, densityLoss: 0, density: 0, tokens: 0 };
   batches.forEach((batch, index) => {
-    const share = (weights[index] ?? 0) / labelled;
+    const weight = weights[index] ?? 0;
+    // A language model has nothing to learn from texts of one token.
+    if (weight === 0) return;
+    const share = weight / labelled;
     scope(backend, () => {
       const { loss, losses } = forward(batch, input, index);
       for (const [leaf, gradient] of backward(loss, { seed: share, release: true })) {

@@ -21,8 +21,9 @@ impl Engine {
     /// Mean cross-entropy of logits = hidden · weightᵀ + bias over the rows whose label is not -100; other rows are left out of every
     /// product. hidden [n, d], weight [vocabulary, d], bias [vocabulary] or 0, labels [n]; `smoothing` is torch's label smoothing.
     ///
-    /// Returns `[loss [1, 1], losses of the rows [n, 1] (0 where ignored), dhidden, dweight, dbias]`, the gradients for a gradient of 1
-    /// of the loss, 0 where they are not wanted.
+    /// Returns `[loss [1, 1], losses of the rows [n, 1] (0 where ignored), dhidden, dweight, dbias, hits]`, the gradients for a gradient
+    /// of 1 of the loss, 0 where they are not wanted. Without any of them `hits` [n, 1] has a 1 where the label's logit is the largest
+    /// (the first of equals), which is what an evaluation asks next; else it is 0.
     #[allow(clippy::too_many_arguments)] // one call a step; the binding has no structs
     pub fn linear_cross_entropy(
         &mut self,
@@ -67,6 +68,8 @@ impl Engine {
         let forward = self.panels(weight, Form::Forward)?;
 
         let mut losses = vec![0.0f64; count];
+        let want_hits = !(want_hidden || want_weight || want_bias);
+        let mut hits = AlignedBuf::new_zeroed(if want_hits { rows } else { 0 })?;
         let mut dx = AlignedBuf::uninit(if want_hidden { count * d } else { 0 })?;
         let mut dweight = AlignedBuf::new_zeroed(if want_weight { vocabulary * d } else { 0 })?;
         let mut dbias = AlignedBuf::new_zeroed(if want_bias { vocabulary } else { 0 })?;
@@ -81,6 +84,11 @@ impl Engine {
             let logits = &mut buffer[..n * vocabulary];
             matmul(isa, pool, x, n, forward, bias_values, Accumulate::Overwrite, logits);
             let labels = &kept_labels[first..][..n];
+            if want_hits {
+                for ((logits, &label), &row) in logits.chunks(vocabulary).zip(labels).zip(&kept[first..]) {
+                    hits[row as usize] = f32::from(is_argmax(logits, label as usize));
+                }
+            }
             settings.in_place(isa, pool, logits, labels, scale, &mut losses[first..][..n]);
             if want_hidden {
                 let backward = self.panels(weight, Form::Backward)?;
@@ -117,8 +125,15 @@ impl Engine {
             optional(self, want_hidden, rows, d, dhidden),
             optional(self, want_weight, vocabulary, d, dweight),
             optional(self, want_bias, 1, vocabulary, dbias),
+            optional(self, want_hits, rows, 1, hits),
         ])
     }
+}
+
+/// Whether element `index` is the largest, and the first of equals.
+fn is_argmax(values: &[f32], index: usize) -> bool {
+    let largest = values[index];
+    values[..index].iter().all(|&value| value < largest) && values[index..].iter().all(|&value| value <= largest)
 }
 
 #[cfg(test)]
@@ -175,12 +190,12 @@ mod tests {
                     let results = engine
                         .linear_cross_entropy(hidden, weight, bias, ids, smoothing, true, true, true)
                         .unwrap();
-                    let values: Vec<Vec<f32>> = results.iter().map(|&r| engine.read_f32(r).unwrap()).collect();
+                    let values: Vec<Vec<f32>> = results[..5].iter().map(|&r| engine.read_f32(r).unwrap()).collect();
                     assert!((f64::from(values[0][0]) - right).abs() < 1e-5 * right);
                     let mean = values[1].iter().map(|&loss| f64::from(loss)).sum::<f64>()
                         / labels.iter().filter(|label| **label >= 0).count() as f64;
                     assert!((mean - right).abs() < 1e-5 * right && values[1][2] == 0.0);
-                    let flat: Vec<f32> = values[2..].concat();
+                    let flat: Vec<f32> = values[2..5].concat();
                     match &bits {
                         None => bits = Some(flat.clone()),
                         Some(bits) => assert!(*bits == flat, "threads changed the result"),
@@ -215,6 +230,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn hits_are_the_rows_whose_label_is_largest() {
+        let mut engine = Engine::new(2, "").unwrap();
+        // Logits are the bias where a row is zero.
+        let hidden = engine.upload_f32(&[0.0, 0.0, 0.0, 0.0, 2.0, f32::NAN], 6, 1).unwrap();
+        let weight = engine.upload_f32(&[0.0, 0.0, 1.0], 3, 1).unwrap();
+        let bias = engine.upload_f32(&[1.0, 1.0, 0.0], 1, 3).unwrap();
+        let labels = engine.upload_i32(&[0, 1, 2, -100, 2, 2], 1, 6).unwrap();
+        let results = engine
+            .linear_cross_entropy(hidden, weight, bias, labels, 0.0, false, false, false)
+            .unwrap();
+        assert_eq!(engine.read_f32(results[5]).unwrap(), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let trained = engine
+            .linear_cross_entropy(hidden, weight, bias, labels, 0.0, false, false, true)
+            .unwrap();
+        assert_eq!(trained[5], 0);
     }
 
     #[test]
