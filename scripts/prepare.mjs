@@ -1,6 +1,15 @@
 // npm's `prepare`: builds the native addon (native/) and the TypeScript (dist/) of a checkout. One line for each step, with its seconds.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,14 +35,37 @@ function step(name, command, args) {
   process.exit(1);
 }
 
-/** A command of an installed package, run with this very node. */
-function tool(name, packagePath, args) {
+/** When anything of a file or folder was last changed, deletions included; 0 where it does not exist. */
+function lastChange(path) {
+  if (!existsSync(path)) return 0;
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => lastChange(join(path, name))));
+}
+
+/**
+ * Runs a command of an installed package with this very node, unless its last success is newer than its sources: `npx deftune` runs this script
+ * again, once, before it runs the command.
+ */
+function tool(name, { script: packagePath, args, sources, output }) {
   const script = join('node_modules', packagePath);
   if (!existsSync(script)) {
     console.error(`prepare: ${script} is missing: run \`npm ci\` (with its devDependencies) first.`);
     process.exit(1);
   }
+  const stamp = join('.cache', `prepared-${output}`);
+  // Begun before the sources are read, so that a change during the build counts as newer.
+  const begun = new Date();
+  // The stamp says how the step left its output: what came there in another way is not taken for this step's.
+  const isOwn = existsSync(stamp) && readFileSync(stamp, 'utf8') === String(lastChange(output));
+  if (isOwn && lastChange(stamp) > Math.max(...sources.map(lastChange))) {
+    console.log(`prepare: ${name}: up to date`);
+    return;
+  }
   step(name, process.execPath, [script, ...args]);
+  mkdirSync('.cache', { recursive: true });
+  writeFileSync(stamp, String(lastChange(output)));
+  utimesSync(stamp, begun, begun);
 }
 
 if (!existsSync('crates')) {
@@ -50,26 +82,22 @@ if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
 }
 
 if (existsSync('crates/node/Cargo.toml')) {
-  tool('native addon', '@napi-rs/cli/dist/cli.js', [
-    'build',
-    '--release',
-    '--platform',
-    '--no-js',
-    '--manifest-path',
-    'crates/node/Cargo.toml',
-    '--output-dir',
-    'native',
-  ]);
+  tool('native addon', {
+    script: '@napi-rs/cli/dist/cli.js',
+    args: [
+      ...['build', '--release', '--platform', '--no-js'],
+      ...['--manifest-path', 'crates/node/Cargo.toml', '--output-dir', 'native'],
+    ],
+    sources: ['crates/core', 'crates/node', 'Cargo.toml', 'Cargo.lock'],
+    output: 'native',
+  });
 } else {
   console.log('prepare: native addon: skipped, there is no crates/node');
 }
-tool('TypeScript', 'typescript/bin/tsc', ['-p', 'tsconfig.json']);
-if (existsSync('dist/cli/main.js')) {
-  chmodSync('dist/cli/main.js', 0o755);
-  // npx runs what it finds there. Where it finds nothing, it links this package into its own cache, outside the checkout, and builds it again.
-  const link = join('node_modules', '.bin', 'deftune');
-  if (process.platform !== 'win32' && existsSync(dirname(link)) && !existsSync(link)) {
-    rmSync(link, { force: true });
-    symlinkSync(join('..', '..', 'dist', 'cli', 'main.js'), link);
-  }
-}
+tool('TypeScript', {
+  script: 'typescript/bin/tsc',
+  args: ['-p', 'tsconfig.json'],
+  sources: ['ts', 'tsconfig.json', 'package-lock.json'],
+  output: 'dist',
+});
+if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755);
