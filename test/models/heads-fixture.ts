@@ -60,6 +60,8 @@ export class FamilyFixture {
   readonly config: Record<string, unknown>;
   readonly tensors: Tensors;
   readonly adapter: string;
+  /** Folder of config.json and model.safetensors. */
+  readonly model: string;
 
   /** @param base safetensors file of an encoder that the family's own file lacks */
   constructor(
@@ -71,6 +73,7 @@ export class FamilyFixture {
     const read = (file: string): Tensors => parseSafetensors(new Uint8Array(readFileSync(path(file))), file).tensors;
     this.tensors = new Map([...(base === undefined ? [] : read(base)), ...read(`${name}/model/model.safetensors`)]);
     this.adapter = path(`${name}/adapter`);
+    this.model = path(`${name}/model`);
   }
 
   /** Opens the model with a head of `expected.heads`; `regression` is the first row of the classifier. */

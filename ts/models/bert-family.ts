@@ -20,8 +20,6 @@ export interface EncoderHead extends FamilyHead {
   modules: readonly string[];
   /** Modules that a base checkpoint lacks and that are not those of the task, e.g. a pooler; default none. */
   pretrained?: readonly string[];
-  /** Tensor whose rows are the labels; default `classifier.weight`. */
-  labelTensor?: string;
   /** Whether it reads pooled sequences. */
   pooled: boolean;
   attach(parts: HeadParts): Model;
@@ -55,7 +53,7 @@ export function bertFamily(family: BertFamily): ModelFamily {
     build(backend, config, source, { head, architectures }, options) {
       const reader = new ConfigReader(config, `${source.name}/config.json`);
       const chosen = heads.find((entry) => entry.head === head) ?? heads[0];
-      const { modules, pretrained = [], labelTensor = 'classifier.weight', pooled, attach } = chosen;
+      const { modules, pretrained = [], labelTensor = '', pooled, attach } = chosen;
       if (modules.length === 0) reader.only('tie_word_embeddings', true);
       const c = readBertConfig(reader, family, options.dropout);
       const info: ModelInfo = {

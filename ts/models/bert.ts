@@ -147,6 +147,7 @@ export const bert: ModelFamily = bertFamily({
       head: sequenceClassification,
       architectures: ['BertForSequenceClassification'],
       modules: ['classifier'],
+      labelTensor: 'classifier.weight',
       pooled: true,
       attach({ backend, info, encoder, weights, config }) {
         const classifier = weights.linear('classifier', info.numLabels, config.hiddenSize);
@@ -157,6 +158,7 @@ export const bert: ModelFamily = bertFamily({
       head: tokenClassification,
       architectures: ['BertForTokenClassification'],
       modules: ['classifier'],
+      labelTensor: 'classifier.weight',
       pooled: false,
       attach({ backend, info, encoder, weights, config }) {
         const classifier = weights.linear('classifier', info.numLabels, config.hiddenSize);

@@ -146,6 +146,7 @@ const HEADS: readonly [GPT2Head, ...GPT2Head[]] = [
     head: sequenceClassification,
     architectures: ['GPT2ForSequenceClassification'],
     modules: ['score'],
+    labelTensor: 'score.weight',
     attach({ backend, info, transformer, weights, config }) {
       const score = weights.linear('score', info.numLabels, config.hiddenSize, { bias: false });
       return new GPT2ForSequenceClassification(backend, info, transformer, score);
@@ -155,6 +156,7 @@ const HEADS: readonly [GPT2Head, ...GPT2Head[]] = [
     head: tokenClassification,
     architectures: ['GPT2ForTokenClassification'],
     modules: ['classifier'],
+    labelTensor: 'classifier.weight',
     attach({ backend, info, transformer, weights, config }) {
       const classifier = weights.linear('classifier', info.numLabels, config.hiddenSize);
       return new GPT2ForTokenClassification(backend, info, transformer, classifier, config.classifierDropout);
@@ -178,7 +180,7 @@ export const gpt2: ModelFamily = {
   build(backend, config, source, { head, architectures }, options) {
     const reader = new ConfigReader(config, `${source.name}/config.json`);
     const c = readGPT2Config(reader, options.dropout);
-    const { modules, attach } = HEADS.find((entry) => entry.head === head) ?? HEADS[0];
+    const { modules, labelTensor = '', attach } = HEADS.find((entry) => entry.head === head) ?? HEADS[0];
     const info: ModelInfo = {
       modelType: 'gpt2',
       architecture: architectures[0],
@@ -186,7 +188,7 @@ export const gpt2: ModelFamily = {
       vocabSize: c.vocabSize,
       padTokenId: c.padTokenId,
       eosTokenIds: generationTokens(source.name, config, options.generationConfig).eosTokenIds,
-      ...labelSettings(head, reader, source.get(`${modules[0]}.weight`)?.shape[0], options),
+      ...labelSettings(head, reader, source.get(labelTensor)?.shape[0], options),
       activation: c.activation,
       headModules: modules,
       loraTargets: ['c_attn'],

@@ -9,6 +9,11 @@ import { vit } from './vit.js';
 
 const FAMILIES: readonly ModelFamily[] = [bert, roberta, xlmRoberta, camembert, gpt2, t5, vit];
 
+/** Names of the tensors whose rows are a head's labels, in any family. */
+export const LABEL_TENSORS: ReadonlySet<string> = new Set(
+  FAMILIES.flatMap(({ heads }) => heads.flatMap(({ labelTensor }) => labelTensor ?? [])),
+);
+
 /**
  * The family that a config.json names.
  * @throws DeftuneError listing the supported ones.

@@ -76,6 +76,8 @@ export interface FamilyHead {
   head: Head;
   /** The first is written to config.json. */
   architectures: readonly [string, ...string[]];
+  /** Tensor whose rows are the labels; undefined where the head has no labels. */
+  labelTensor?: string;
 }
 
 /** A family of models: one file, one line in `models/index.ts`. */

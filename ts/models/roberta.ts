@@ -158,6 +158,7 @@ function heads(name: string): readonly [EncoderHead, ...EncoderHead[]] {
       head: tokenClassification,
       architectures: [`${name}ForTokenClassification`],
       modules: ['classifier'],
+      labelTensor: 'classifier.weight',
       pooled: false,
       attach({ backend, info, encoder, weights, config }) {
         const classifier = weights.linear('classifier', info.numLabels, config.hiddenSize);

@@ -254,7 +254,13 @@ function readConfig(reader: ConfigReader, dropoutOverride: number | undefined): 
 /** ViT's entry in the registry of models. */
 export const vit: ModelFamily = {
   modelType: 'vit',
-  heads: [{ head: imageClassification, architectures: ['ViTForImageClassification'] }],
+  heads: [
+    {
+      head: imageClassification,
+      architectures: ['ViTForImageClassification'],
+      labelTensor: 'classifier.weight',
+    },
+  ],
   build(backend, config, source, { head, architectures }, options) {
     const reader = new ConfigReader(config, `${source.name}/config.json`);
     const c = readConfig(reader, options.dropout);

@@ -6,6 +6,7 @@ import { repositoryOfSnapshot } from '../io/hub/hub-cache-node.js';
 import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
 import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
+import { LABEL_TENSORS } from '../models/index.js';
 import type { Model } from '../models/model.js';
 import { methodOfPeftType, peftMethod } from './index.js';
 import { PeftModel, type TensorValues } from './peft-model.js';
@@ -129,8 +130,9 @@ export function readAdapter(directory: string): StoredAdapter {
   const weightsPath = join(directory, weightsFile);
   const { tensors: stored } = parseSafetensors(readBytes(weightsPath), weightsPath);
   const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
-  const classifier = [...tensors].find(([key]) => key.endsWith('classifier.weight'))?.[1];
-  return { directory, config, sidecar, tensors, numLabels: classifier?.shape[0] };
+  const names = [...LABEL_TENSORS];
+  const labels = [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1];
+  return { directory, config, sidecar, tensors, numLabels: labels?.shape[0] };
 }
 
 /** Injects a stored adapter's method into a model and loads its weights. */
