@@ -21,7 +21,7 @@ for (const [name, family] of Object.entries(FAMILIES)) {
   for (const [head, expected] of Object.entries(family.expected.heads)) {
     const metrics = HEADS[head as keyof typeof HEADS] as readonly string[] | undefined;
     if (!metrics) continue;
-    const recordsOf = (): object[] => family.records(head).map(({ line: _, ...record }) => record);
+    const recordsOf = (): object[] => family.records(head).map((record) => ({ ...record, line: undefined }));
 
     test(`${name} ${head}: predict, eval and density say what transformers says`, async (t) => {
       const folder = temporaryFolder(t);
