@@ -59,6 +59,8 @@ export async function compareRuns({
         metricName: evaluation.metricName,
         metric: evaluation.metric,
         density: evaluation.density,
+        encoderDensity: evaluation.encoderDensity,
+        decoderDensity: evaluation.decoderDensity,
         layerDensity: evaluation.layerDensity.map((layer) => layer.density),
         layerNames: evaluation.layerDensity.map((layer) => layer.name),
         seconds,

@@ -5,6 +5,7 @@ import { compare } from './commands/compare.js';
 import { demo } from './commands/demo.js';
 import { density } from './commands/density.js';
 import { evalCommand } from './commands/eval.js';
+import { generate } from './commands/generate.js';
 import { info } from './commands/info.js';
 import { predict } from './commands/predict.js';
 import { train } from './commands/train.js';
@@ -19,7 +20,7 @@ const program = new Command('deftune')
       write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help shows the options)\n`);
     },
   });
-for (const command of [demo, train, evalCommand, predict, density, compare, info]) {
+for (const command of [demo, train, evalCommand, predict, generate, density, compare, info]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -38,9 +38,9 @@ type Side = MlpObservation['side'];
 export interface DensitySummary {
   density: number;
   /** Of an encoder-decoder's encoder. */
-  encoderDensity?: number;
+  encoderDensity?: number | undefined;
   /** Of an encoder-decoder's decoder. */
-  decoderDensity?: number;
+  decoderDensity?: number | undefined;
 }
 
 /** Densities of one forward pass. */

@@ -15,7 +15,8 @@ import { ConfigReader } from './config-reader.js';
 import type { DecoderInput, Decoding } from './decoding.js';
 import { generationTokens } from './generation-tokens.js';
 import { headRows } from './head-rows.js';
-import { Model, type ModelFamily, type ModelInfo } from './model.js';
+import { LanguageModel, type Vocabulary } from './language-model.js';
+import type { ModelFamily, ModelInfo } from './model.js';
 import { readT5Config } from './t5-config.js';
 import { T5Decoding } from './t5-decoding.js';
 import { buildT5Stack, type CrossSource, type T5Stack } from './t5-layers.js';
@@ -29,7 +30,7 @@ class T5LMHead extends Module {
 }
 
 /** T5 and its language-model head. */
-class T5ForConditionalGeneration extends Model {
+class T5ForConditionalGeneration extends LanguageModel {
   readonly head = seq2seqLM;
 
   constructor(
@@ -46,7 +47,11 @@ class T5ForConditionalGeneration extends Model {
     super();
   }
 
-  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+  get vocabulary(): Vocabulary {
+    return { weight: (this.lm_head ?? this.shared).weight };
+  }
+
+  hiddenStates(batch: RaggedBatch, context: ForwardContext): Tensor {
     const { decoder } = batch;
     if (!decoder) throw new DeftuneError('the batch has no decoder tokens, expected them beside inputIds');
     const encoded = this.encode(batch.inputIds, batch.cuSeqlens, context);
@@ -66,7 +71,8 @@ class T5ForConditionalGeneration extends Model {
         backend,
         startTokenId,
         encode: (inputIds, cuSeqlens) => this.encode(inputIds, cuSeqlens, new ForwardContext()),
-        decode: (input, source, cache) => this.decode(input, source, new ForwardContext(), cache),
+        decode: (input, source, cache) =>
+          linear(this.decode(input, source, new ForwardContext(), cache), this.vocabulary.weight),
       },
       prompts,
     );
@@ -76,6 +82,7 @@ class T5ForConditionalGeneration extends Model {
     return this.encoder.forward(this.embed(inputIds), cuSeqlens, context);
   }
 
+  /** What the vocabulary is scored by, at the rows asked for. */
   private decode(
     { inputIds, cuSeqlens, outputRows }: Pick<DecoderInput, 'inputIds' | 'cuSeqlens'> & Pick<RaggedBatch, 'outputRows'>,
     source: CrossSource,
@@ -84,7 +91,7 @@ class T5ForConditionalGeneration extends Model {
   ): Tensor {
     const hiddenStates = this.decoder.forward(this.embed(inputIds), cuSeqlens, context, source, cache);
     const rows = headRows(hiddenStates, { outputRows });
-    return linear(this.outputScale === 1 ? rows : scale(rows, this.outputScale), (this.lm_head ?? this.shared).weight);
+    return this.outputScale === 1 ? rows : scale(rows, this.outputScale);
   }
 
   private embed(inputIds: Int32Array): Tensor {

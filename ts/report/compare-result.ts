@@ -22,6 +22,9 @@ export interface RunResult {
   metric: number;
   /** 0..1, the mean over layers, after training, on the validation set */
   density: number;
+  /** Of an encoder-decoder's two sides. */
+  encoderDensity?: number | undefined;
+  decoderDensity?: number | undefined;
   layerDensity: number[];
   layerNames: string[];
   seconds: number;

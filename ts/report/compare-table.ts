@@ -11,17 +11,21 @@ export interface CompareRows {
 /** The cells of the comparison table, shared by the terminal, Markdown and HTML. */
 export function compareRows(result: CompareResult): CompareRows {
   const summary = summarize(result);
+  const hasSides = [summary.peft, summary.deft].some((variant) => variant?.encoderDensity);
   const rows = [summary.peft, summary.deft]
     .filter((v) => v !== undefined)
     .map((v) => [
       v.variant,
       formatSpread(v.metric, 100),
       formatSpread(v.density, 100),
+      ...(hasSides ? [formatSpread(v.encoderDensity, 100), formatSpread(v.decoderDensity, 100)] : []),
       v.variant === 'DEFT' ? formatSpread(summary.densityChange) : NONE,
       formatSpread(v.seconds, 1, 1),
       String(v.seeds.length),
     ]);
-  return { head: ['', `${summary.metricName} %`, 'density %', 'density change %', 'seconds', 'seeds'], rows };
+  const sides = hasSides ? ['encoder %', 'decoder %'] : [];
+  const head = ['', `${summary.metricName} %`, 'density %', ...sides, 'density change %', 'seconds', 'seeds'];
+  return { head, rows };
 }
 
 /** How to read the table. */

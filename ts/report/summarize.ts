@@ -14,6 +14,9 @@ export interface VariantSummary {
   seeds: number[];
   metric: Spread | undefined;
   density: Spread | undefined;
+  /** Of an encoder-decoder's two sides. */
+  encoderDensity: Spread | undefined;
+  decoderDensity: Spread | undefined;
   seconds: Spread | undefined;
 }
 
@@ -52,6 +55,8 @@ function summarizeVariant(variant: RunVariant, all: readonly RunResult[]): Varia
     seeds: runs.map((r) => r.seed),
     metric: spread(runs.map((r) => r.metric)),
     density: spread(runs.map((r) => r.density)),
+    encoderDensity: spread(runs.flatMap((r) => r.encoderDensity ?? [])),
+    decoderDensity: spread(runs.flatMap((r) => r.decoderDensity ?? [])),
     seconds: spread(runs.map((r) => r.seconds)),
   };
 }

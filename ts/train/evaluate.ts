@@ -48,7 +48,7 @@ export async function predict(
         const context = new ForwardContext();
         for (const output of model.outputs(batch, context)) {
           if (!isFinite(output)) {
-            const culprit = firstNonFinite(model, () => model.forward(batch, new ForwardContext()));
+            const culprit = firstNonFinite(model, () => model.outputs(batch, new ForwardContext()));
             throw notFinite(outputs.length, output, culprit);
           }
           outputs.push(output);

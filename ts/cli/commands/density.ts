@@ -4,11 +4,13 @@ import { createBackend } from '../../backend/create-backend-node.js';
 import { readRecordFiles, type RecordFile } from '../../data/records-node.js';
 import { findTaskFiles } from '../../data/task-files-node.js';
 import { recordOptions } from '../../data/tasks/record-options.js';
-import { getTask } from '../../data/tasks/index.js';
+import { getTask, type Task } from '../../data/tasks/index.js';
+import { taskWords } from '../../data/text-to-text.js';
 import { DeftuneError } from '../../error.js';
+import type { Head } from '../../heads/head.js';
 import { predict } from '../../train/evaluate.js';
 import { chooseHead } from '../choose-head.js';
-import { openModel } from '../open-model.js';
+import { openModel, type FileToPrepare } from '../open-model.js';
 import {
   addCommonOptions,
   addModelOptions,
@@ -34,10 +36,11 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .option('--data <dir>', "folder of the task's files; its validation file is read")
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: DensityOptions) => {
-    const { fileName, records } = await readInput(options);
+    const { task, ...file } = await readInput(options);
     const backend = await createBackend(options);
-    const { base, prepare, textLimit } = await openModel(options, backend, chooseHead(options));
-    const { examples, truncated } = await prepare({ records, fileName });
+    const head = chooseHead(options);
+    const { base, prepare, textLimit } = await openModel(options, backend, head);
+    const { examples, truncated } = await prepare(head.hasLabels ? file : inWords(head, file, task));
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,
@@ -53,21 +56,30 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
       style: { head: [], border: [] },
     });
     for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
-    table.push(['mean', formatPercent(result.density, 2)]);
-    const { density: mean, layerDensity, tokens } = result;
+    const { density: mean, encoderDensity, decoderDensity, layerDensity, tokens } = result;
+    if (encoderDensity !== undefined) table.push(['encoder', formatPercent(encoderDensity, 2)]);
+    if (decoderDensity !== undefined) table.push(['decoder', formatPercent(decoderDensity, 2)]);
+    table.push(['mean', formatPercent(mean, 2)]);
     warn(truncationNotes(truncated, textLimit));
     print(
-      { density: mean, layerDensity, examples: examples.length, tokens, truncated },
+      { density: mean, encoderDensity, decoderDensity, layerDensity, examples: examples.length, tokens, truncated },
       [table.toString()],
       options.json,
     );
   });
 
-function readInput({ input, task: name, data }: DensityOptions): Promise<RecordFile> {
+/** A decoder has to be given what it is to answer. */
+function inWords(head: Head, file: RecordFile, task: Task | undefined): FileToPrepare {
+  const known = task?.labelNames.length ? task.labelNames : undefined;
+  const resolved = head.resolveLabels(file.records, file.fileName, known);
+  return { ...file, labels: resolved.labels, task: taskWords(task, resolved) };
+}
+
+async function readInput({ input, task: name, data }: DensityOptions): Promise<RecordFile & { task?: Task }> {
   if (input !== undefined) return readRecordFiles([input]);
   if (name === undefined || data === undefined)
     throw new DeftuneError('no data given, expected --input FILE, or --task NAME --data DIR');
   const task = getTask(name);
   const { validation } = findTaskFiles(task, data, ['validation']);
-  return readRecordFiles(validation[0]?.paths ?? [], recordOptions(task));
+  return { ...(await readRecordFiles(validation[0]?.paths ?? [], recordOptions(task))), task };
 }

@@ -14,7 +14,8 @@ import {
   type ModelPathOptions,
 } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
-import { formatPercent } from '../ui/format.js';
+import { describeDensity } from '../ui/describe-density.js';
+import { formatMetric } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
 interface EvalOptions extends CommonOptions, ModelPathOptions, DataOptions {
@@ -56,14 +57,25 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     }).finally(() => {
       progress.stop();
     });
-    const { metricName, metric, metrics, loss, density, layerDensity, warnings } = result;
+    const { metricName, metric, metrics, loss, layerDensity, warnings } = result;
+    const { density, encoderDensity, decoderDensity } = result;
     warnings.push(...truncationNotes(truncated, textLimit));
     for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
     print(
-      { ...metrics, loss, density, layerDensity, examples: result.examples, truncated, warnings },
+      {
+        ...metrics,
+        loss,
+        density,
+        encoderDensity,
+        decoderDensity,
+        layerDensity,
+        examples: result.examples,
+        truncated,
+        warnings,
+      },
       [
-        `${metricName} ${formatPercent(metric, 2)}, loss ${loss.toFixed(4)}, density ${formatPercent(density, 2)} on ${result.examples} examples`,
+        `${metricName} ${formatMetric(metric)}, loss ${loss.toFixed(4)}, ${describeDensity(result)} on ${result.examples} examples`,
       ],
       options.json,
     );

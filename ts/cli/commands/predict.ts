@@ -9,7 +9,7 @@ import { chooseHead } from '../choose-head.js';
 import { openModel } from '../open-model.js';
 import { addCommonOptions, addModelOptions, integer, type CommonOptions, type ModelPathOptions } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
-import { formatPercent } from '../ui/format.js';
+import { describeDensity } from '../ui/describe-density.js';
 import { createProgress } from '../ui/progress.js';
 
 interface PredictOptions extends CommonOptions, ModelPathOptions {
@@ -23,7 +23,7 @@ interface PredictOptions extends CommonOptions, ModelPathOptions {
 export const predict = addModelOptions(addCommonOptions(new Command('predict')))
   .description('label records: one JSON line each, in their order')
   .requiredOption('--input <file>', 'records with text (and textPair) or inputIds')
-  .requiredOption('--output <file>', 'JSONL file to write: {"label", "score"}')
+  .requiredOption('--output <file>', 'JSONL file to write: {"label", "score"}, {"loss"} or what the head answers with')
   .option('--logits', 'write the logits as well, in full precision')
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .action(async (options: PredictOptions) => {
@@ -40,7 +40,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     });
     const { examples, truncated } = await prepare({ records, fileName: options.input });
     const progress = createProgress(examples.length, { label: 'predict' });
-    const { outputs, density } = await predictExamples(base, examples, {
+    const { outputs, density, encoderDensity, decoderDensity } = await predictExamples(base, examples, {
       batchSize: options.batchSize,
       onProgress: (done) => {
         progress.update(done);
@@ -52,8 +52,10 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     writeFileAtomic(options.output, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     warn(truncationNotes(truncated, textLimit));
     print(
-      { output: options.output, examples: lines.length, truncated, density },
-      [`${lines.length} predictions: ${options.output} (density ${formatPercent(density, 2)})`],
+      { output: options.output, examples: lines.length, truncated, density, encoderDensity, decoderDensity },
+      [
+        `${lines.length} predictions: ${options.output} (${describeDensity({ density, encoderDensity, decoderDensity })})`,
+      ],
       options.json,
     );
   });

@@ -13,7 +13,8 @@ import { loadData } from '../load-data.js';
 import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 import { trainingRun, type Saving } from '../training-run.js';
-import { formatPercent, formatSeconds } from '../ui/format.js';
+import { describeDensity } from '../ui/describe-density.js';
+import { formatMetric, formatSeconds } from '../ui/format.js';
 
 interface TrainOptions extends RunOptions {
   density?: 'tanh' | 'l0';
@@ -117,6 +118,8 @@ export const train = addRunOptions(
         ...evaluation.metrics,
         loss: evaluation.loss,
         density: evaluation.density,
+        encoderDensity: evaluation.encoderDensity,
+        decoderDensity: evaluation.decoderDensity,
         layerDensity: evaluation.layerDensity,
       },
       warnings: run.warnings,
@@ -126,8 +129,8 @@ export const train = addRunOptions(
     for (const notice of run.notices) process.stderr.write(`note: ${notice}\n`);
     warn(run.warnings);
     const outcome = evaluation
-      ? `${evaluation.metricName} ${formatPercent(evaluation.metric, 2)}, density ${formatPercent(evaluation.density, 2)} on ${run.validExamples} validation examples`
-      : `loss ${last?.loss.toFixed(4)}, density ${formatPercent(last?.density ?? Number.NaN, 2)} at the last step`;
+      ? `${evaluation.metricName} ${formatMetric(evaluation.metric)}, ${describeDensity(evaluation)} on ${run.validExamples} validation examples`
+      : `loss ${last?.loss.toFixed(4)}, ${describeDensity(last ?? { density: Number.NaN })} at the last step`;
     print(
       summary,
       [

@@ -5,6 +5,11 @@ export function formatPercent(share: number, digits = 1): string {
   return Number.isFinite(share) ? `${(share * 100).toFixed(digits)} %` : NONE;
 }
 
+/** A metric: shares as percentages, what is larger than 1 (a perplexity) as it is. */
+export function formatMetric(value: number): string {
+  return value > 1 ? formatNumber(value) : formatPercent(value, 2);
+}
+
 /** A duration: 0.42 → '0.4 s', 65 → '1 m 05 s', 3725 → '1 h 02 m'. */
 export function formatSeconds(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return NONE;
