@@ -15,6 +15,10 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   train: [...RUN, '--out', '--seed', '--log'],
   eval: ['--model', '--adapter', '--task', '--data', '--valid-file'],
   predict: ['--model', '--adapter', '--input', '--output', '--logits'],
+  generate: [
+    ...['--model', '--adapter', '--input', '--output', '--max-new-tokens', '--num-beams', '--temperature', '--top-k'],
+    ...['--top-p', '--seed'],
+  ],
   density: ['--model', '--adapter', '--input'],
   compare: [...RUN, '--seeds', '--out'],
   info: [],

@@ -64,11 +64,12 @@ export class ConfigReader {
     return this.fail(field, value, 'a string');
   }
 
-  /** Name of an MLP activation. */
-  activation(field: string, fallback?: string): string {
+  /** Name of an MLP activation. @param prefix that it may have, and is returned with */
+  activation(field: string, fallback?: string, prefix = ''): string {
     const name = this.string(field, fallback);
-    if (ACTIVATION_NAMES.includes(name)) return name;
-    return this.fail(field, name, `one of ${ACTIVATION_NAMES.join(', ')}`);
+    if (ACTIVATION_NAMES.includes(name.startsWith(prefix) ? name.slice(prefix.length) : name)) return name;
+    const known = ACTIVATION_NAMES.join(', ');
+    return this.fail(field, name, prefix === '' ? `one of ${known}` : `one of ${known}, with or without ${prefix}`);
   }
 
   /** Error unless the field has this value or is absent. */

@@ -54,7 +54,7 @@ export function readT5Config(reader: ConfigReader, dropout: number | undefined):
 
 /** `relu`, or `gated-` and an activation; by old custom gated-gelu means GELU's tanh form. */
 function mlp(reader: ConfigReader): [activation: string, gated: boolean] {
-  const name = reader.string('feed_forward_proj', 'relu');
+  const name = reader.activation('feed_forward_proj', 'relu', 'gated-');
   if (name === 'gated-gelu') return ['gelu_new', true];
   return name.startsWith('gated-') ? [name.slice('gated-'.length), true] : [name, false];
 }
