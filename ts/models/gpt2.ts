@@ -199,6 +199,7 @@ export const gpt2: ModelFamily = {
     const rules = {
       prefix: 'transformer.',
       heads: modules.map((name) => `${name}.`),
+      besides: head === causalLM && !c.tied ? ['lm_head.'] : [],
       ignored: [
         /\.attn\.(bias|masked_bias)$/,
         ...HEADS.flatMap((entry) => entry.modules).map((name) => new RegExp(`^${name}\\.`)),

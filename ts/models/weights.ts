@@ -23,6 +23,8 @@ export interface NameRules {
   prefix: string;
   /** Modules that a base checkpoint lacks and that are made anew, e.g. `classifier.`. */
   heads: readonly string[];
+  /** Modules beside the base model that every checkpoint has; default none. */
+  besides?: readonly string[];
   /** Tensors of other heads and buffers, which are left unread where the model does not ask for them. */
   ignored: readonly RegExp[];
   /** Other spellings of names: what to look for, and what the model calls it; applied before all else. */
@@ -177,9 +179,9 @@ function transposeBytes(data: Uint8Array, rows: number, cols: number): Uint8Arra
 }
 
 /** A stored name as the module path: with the base prefix, and with today's spelling of layer norms. */
-function canonical(name: string, { prefix, heads, ignored, renames = [] }: NameRules): string {
+function canonical(name: string, { prefix, heads, besides = [], ignored, renames = [] }: NameRules): string {
   const renamed = renames.reduce((text, [from, to]) => text.replace(from, to), name);
   const modern = renamed.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
-  const isTop = modern.startsWith(prefix) || heads.some((head) => modern.startsWith(head));
+  const isTop = modern.startsWith(prefix) || [...heads, ...besides].some((module) => modern.startsWith(module));
   return isTop || ignored.some((rule) => rule.test(modern)) ? modern : prefix + modern;
 }
