@@ -263,7 +263,7 @@ test('questions as text to text: exact match and F1 of what is written', async (
   const output = join(folder, 'out.jsonl');
   await runDeftune(t, ['generate', '--model', out, '--input', file, '--output', output, '--max-new-tokens', 4]);
   const right = readLines<{ text: string }>(output).filter(({ text }, index) => records[index]?.answers.includes(text));
-  t.is(right.length / records.length, exactMatch);
+  t.is(right.length / records.length, exactMatch as number);
 });
 
 test('compare tells the encoder from the decoder', async (t) => {
@@ -349,5 +349,8 @@ test('bad input is refused in one line', async (t) => {
     ['predict', ...mute, speaking(t, { num_decoder_layers: 3 })],
     /does not fit its config\.json: decoder\.block\.2\.layer\.0.*is missing/,
   );
-  await refused(['predict', ...mute, speaking(t, { feed_forward_proj: 'gated-foo' })], /feed_forward_proj is "gated-foo", expected one of relu/);
+  await refused(
+    ['predict', ...mute, speaking(t, { feed_forward_proj: 'gated-foo' })],
+    /feed_forward_proj is "gated-foo", expected one of relu/,
+  );
 });

@@ -171,7 +171,7 @@ test('questions: windows with their spans', (t) => {
   t.is(predictions.length, questions.length);
   predictions.forEach((prediction, index) => {
     const { answer, start, end, score } = prediction as { answer: string; start: number; end: number; score: number };
-    t.is(answer, questions[index]?.answer);
+    t.is(answer, questions[index]!.answer);
     t.is(context.slice(start, end), answer);
     t.true(score > 0.9 && score <= 1);
   });

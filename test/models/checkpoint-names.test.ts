@@ -122,7 +122,7 @@ test('roberta: buffers, the pooler, and the decoder that is the embeddings', (t)
   for (const [modelType, architecture] of [
     ['xlm-roberta', 'XLMRobertaForMaskedLM'],
     ['camembert', 'CamembertForMaskedLM'],
-  ]) {
+  ] as const) {
     const model = fixture.open(backend, head, { config: { model_type: modelType } });
     t.is(model.info.architecture, architecture);
     same(t, logitsOf(model, fixture), expected, `${modelType}`);
