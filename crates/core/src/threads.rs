@@ -74,7 +74,7 @@ impl Pool {
         #[cfg(not(target_arch = "wasm32"))]
         if self.threads > 1 && count > 1 {
             let _one_region = self.region.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            self.shared.run(self.handles.len(), count, task);
+            self.shared.run(count, task);
             return;
         }
         for index in 0..count {
@@ -97,7 +97,7 @@ impl Drop for Pool {
 mod workers {
     use super::{AtomicUsize, Mutex, Ordering};
     use std::sync::Condvar;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
 
     /// Spins before a waiting worker sleeps: about 30 us, longer than the gap between two operations of a training step.
     const SPINS: usize = 4000;
@@ -110,14 +110,15 @@ mod workers {
     // SAFETY: the task is Sync, and `Shared::run` does not return before every worker has let go of it.
     unsafe impl Send for TaskPointer {}
 
+    /// `Shared::state`: the region's number in the upper half, then this bit while workers may still enter, then how many are inside.
+    const OPEN: u64 = 1 << 31;
+    const INSIDE: u64 = OPEN - 1;
+
     #[derive(Default)]
     pub struct Shared {
-        /// Grows by one for each region; workers wait for a change.
-        epoch: AtomicUsize,
+        state: AtomicU64,
         next: AtomicUsize,
         count: AtomicUsize,
-        /// Workers that have not finished the current region.
-        busy: AtomicUsize,
         panicked: AtomicBool,
         stopping: AtomicBool,
         task: Mutex<Option<TaskPointer>>,
@@ -126,20 +127,23 @@ mod workers {
     }
 
     impl Shared {
-        pub fn run(&self, workers: usize, count: usize, task: &(dyn Fn(usize) + Sync)) {
-            // SAFETY: only the lifetime is changed; this function outlives every use (it waits for `busy` to reach 0).
+        /// The caller takes tasks like every worker and, when none are left, waits only for workers that are inside: one that the
+        /// operating system has not run yet (its core is busy with something else) holds nothing up.
+        pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+            // SAFETY: only the lifetime is changed; this function outlives every use (it waits until nobody is inside).
             let pointer = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const Task>(task) };
             *lock(&self.task) = Some(TaskPointer(pointer));
             self.next.store(0, Ordering::Relaxed);
             self.count.store(count, Ordering::Relaxed);
-            self.busy.store(workers, Ordering::Relaxed);
-            self.epoch.fetch_add(1, Ordering::SeqCst);
+            let region = (self.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+            self.state.store(region << 32 | OPEN, Ordering::SeqCst);
             if *lock(&self.sleepers) > 0 {
                 self.wake.notify_all();
             }
             self.take_tasks(task);
+            self.state.fetch_and(!OPEN, Ordering::AcqRel);
             let mut spins = 0usize;
-            while self.busy.load(Ordering::Acquire) != 0 {
+            while self.state.load(Ordering::Acquire) & INSIDE != 0 {
                 spins += 1;
                 if spins < SPINS {
                     std::hint::spin_loop()
@@ -169,43 +173,65 @@ mod workers {
 
         pub fn stop(&self) {
             self.stopping.store(true, Ordering::SeqCst);
-            self.epoch.fetch_add(1, Ordering::SeqCst);
             drop(lock(&self.sleepers));
             self.wake.notify_all();
+        }
+
+        /// The region that a worker just entered, or None where there is none it has not been in.
+        fn enter(&self, seen: u64) -> Option<u64> {
+            let mut state = self.state.load(Ordering::SeqCst);
+            while state & OPEN != 0 && state >> 32 != seen {
+                match self
+                    .state
+                    .compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::SeqCst)
+                {
+                    Ok(_) => return Some(state >> 32),
+                    Err(now) => state = now,
+                }
+            }
+            None
+        }
+
+        /// As `enter`, after waiting; None when the pool stops.
+        fn wait(&self, seen: u64) -> Option<u64> {
+            for _ in 0..SPINS {
+                if self.stopping.load(Ordering::Relaxed) {
+                    return None;
+                }
+                if let Some(region) = self.enter(seen) {
+                    return Some(region);
+                }
+                std::hint::spin_loop();
+            }
+            let mut sleepers = lock(&self.sleepers);
+            *sleepers += 1;
+            let entered = loop {
+                if self.stopping.load(Ordering::SeqCst) {
+                    break None;
+                }
+                if let Some(region) = self.enter(seen) {
+                    break Some(region);
+                }
+                sleepers = self
+                    .wake
+                    .wait(sleepers)
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
+            };
+            *sleepers -= 1;
+            entered
         }
     }
 
     pub fn run(shared: &Shared) {
         let mut seen = 0;
-        loop {
-            let mut spins = 0usize;
-            while shared.epoch.load(Ordering::SeqCst) == seen {
-                spins += 1;
-                if spins < SPINS {
-                    std::hint::spin_loop();
-                } else {
-                    let mut sleepers = lock(&shared.sleepers);
-                    *sleepers += 1;
-                    while shared.epoch.load(Ordering::SeqCst) == seen {
-                        sleepers = shared
-                            .wake
-                            .wait(sleepers)
-                            .unwrap_or_else(|poisoned| poisoned.into_inner());
-                    }
-                    *sleepers -= 1;
-                }
-            }
-            // A worker joins every region once: the next one cannot start before this one's `busy` is 0.
-            seen += 1;
-            if shared.stopping.load(Ordering::SeqCst) {
-                return;
-            }
+        while let Some(region) = shared.wait(seen) {
+            seen = region;
             let task = *lock(&shared.task);
             if let Some(TaskPointer(pointer)) = task {
-                // SAFETY: the region that owns the task waits for this worker's `busy` below.
+                // SAFETY: the region that owns the task waits until this worker has left, below.
                 shared.take_tasks(unsafe { &*pointer });
             }
-            shared.busy.fetch_sub(1, Ordering::Release);
+            shared.state.fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -247,5 +273,70 @@ impl<T> SendPtr<T> {
     pub unsafe fn slice<'a>(self, offset: usize, len: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// More threads than cores and regions of a few instructions: workers come late, or not at all, and every task is still run once.
+    #[test]
+    fn every_task_runs_once_in_every_region() {
+        let pool = Pool::new(7);
+        for region in 0..3000usize {
+            let runs: Vec<AtomicUsize> = (0..region % 13 + 2).map(|_| AtomicUsize::new(0)).collect();
+            pool.run(runs.len(), &|task| {
+                runs[task].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(
+                runs.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                "region {region}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pool_wakes_up_again() {
+        let pool = Pool::new(3);
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(5)); // longer than workers spin
+            let sum = AtomicUsize::new(0);
+            pool.run(100, &|task| {
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+            assert_eq!(sum.load(Ordering::Relaxed), 4950);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(4);
+        for round in 0..50 {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.run(8, &|task| assert_ne!(task, round % 8));
+            }));
+            assert!(caught.is_err());
+            pool.run(8, &|_| {});
+        }
+    }
+
+    #[test]
+    fn callers_take_turns() {
+        let pool = Pool::new(3);
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        pool.run(5, &|_| {
+                            sum.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.load(Ordering::Relaxed), 3 * 200 * 5);
     }
 }
