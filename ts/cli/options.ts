@@ -111,6 +111,7 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   earlyStopping?: number;
   earlyStoppingThreshold?: number;
   skipBadBatches?: number;
+  labelSmoothing?: number;
   loraR?: number;
   loraAlpha?: number;
   loraDropout?: number;
@@ -150,6 +151,7 @@ export function addRunOptions(command: Command): Command {
     .option('--weight-decay <x>', 'weight decay (default: 0)', number)
     .option('--exempt-from-decay <names>', 'ends of parameter names that are not decayed, by comma, e.g. bias', list)
     .option('--max-grad-norm <x>', 'clip gradients to this norm, 0: off (default: 1)', number)
+    .option('--label-smoothing <x>', 'share of each label spread over all classes, 0 to 1 (default: 0)', number)
     .option('--epochs <x>', 'passes over the data (default: 3)', number)
     .option('--max-steps <n>', 'steps of the run, instead of --epochs', integer)
     .option('--batch-size <n>', 'sequences a batch (default: 32)', integer)

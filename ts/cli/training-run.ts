@@ -171,6 +171,7 @@ function definedArguments(options: RunOptions): TrainerOptions['args'] {
     earlyStoppingPatience: options.earlyStopping,
     earlyStoppingThreshold: options.earlyStoppingThreshold,
     skipBadBatches: options.skipBadBatches,
+    labelSmoothing: options.labelSmoothing,
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

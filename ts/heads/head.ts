@@ -76,8 +76,10 @@ export interface Head {
   ready?(examples: readonly Example[]): Promise<readonly Example[]>;
   /** @param options.seed of what is drawn anew for each batch, e.g. masks */
   collate(examples: readonly Example[], options: { info: HeadInfo; seed?: number | undefined }): RaggedBatch;
-  /** Mean loss [1, 1] of a labelled batch. */
-  loss(logits: Tensor, batch: RaggedBatch): Tensor;
+  /** Whether {@link Head.loss} has classes whose labels can be smoothed. */
+  smoothsLabels(info: HeadInfo): boolean;
+  /** Mean loss [1, 1] of a labelled batch. @param labelSmoothing as in `crossEntropy`, 0 to 1; default 0 */
+  loss(logits: Tensor, batch: RaggedBatch, labelSmoothing?: number): Tensor;
   /** Labels that the loss is the mean of: its weight when batches are averaged. */
   lossWeight(batch: RaggedBatch): number;
   /** One output an example. */

@@ -13,8 +13,10 @@ export const languageModel = {
 
   resolveLabels: () => ({ labels: [], names: [], regression: false }),
 
-  loss(logits: Tensor, { labels }: RaggedBatch): Tensor {
-    return crossEntropy(logits, Tensor.fromInts(logits.backend, Int32Array.from(labels ?? [])));
+  smoothsLabels: () => true,
+
+  loss(logits: Tensor, { labels }: RaggedBatch, labelSmoothing = 0): Tensor {
+    return crossEntropy(logits, Tensor.fromInts(logits.backend, Int32Array.from(labels ?? [])), labelSmoothing);
   },
 
   lossWeight: ({ labels }: RaggedBatch) => Array.from(labels ?? []).filter((id) => id !== IGNORED_LABEL).length,

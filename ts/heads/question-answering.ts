@@ -44,6 +44,9 @@ export const questionAnswering: Head = {
     return { ...batch, labels: isLabelled ? Int32Array.from(labels) : undefined, cuOutputs: batch.cuSeqlens };
   },
 
+  /** Nor does transformers' Trainer smooth where an answer starts and ends. */
+  smoothsLabels: () => false,
+
   /** Mean of the cross-entropies of the start and of the end, over each window's own tokens. */
   loss(logits, { labels, cuSeqlens }) {
     const { backend } = logits;

@@ -25,14 +25,16 @@ export const sequenceClassification: Head = {
 
   collate: (examples, { info }) => collate(examples, { regression: isRegression(info) }),
 
+  smoothsLabels: (info) => !isRegression(info),
+
   /** Mean cross-entropy, or mean squared error for one label, as in transformers. */
-  loss(logits, { labels }) {
+  loss(logits, { labels }, labelSmoothing = 0) {
     const { backend } = logits;
     const given = labels ?? [];
     if (logits.cols === 1) {
       return meanSquaredError(logits, Tensor.fromFloats(backend, Float32Array.from(given), [given.length, 1]));
     }
-    return crossEntropy(logits, Tensor.fromInts(backend, Int32Array.from(given)));
+    return crossEntropy(logits, Tensor.fromInts(backend, Int32Array.from(given)), labelSmoothing);
   },
 
   lossWeight: ({ size }) => size,

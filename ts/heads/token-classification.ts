@@ -65,8 +65,11 @@ export const tokenClassification: Head = {
     return { ...batch, labels: isLabelled ? labels : undefined, cuOutputs: batch.cuSeqlens };
   },
 
+  smoothsLabels: () => true,
+
   /** Mean over the labelled tokens of the batch, as in transformers. */
-  loss: (logits, { labels }) => crossEntropy(logits, Tensor.fromInts(logits.backend, Int32Array.from(labels ?? []))),
+  loss: (logits, { labels }, labelSmoothing = 0) =>
+    crossEntropy(logits, Tensor.fromInts(logits.backend, Int32Array.from(labels ?? [])), labelSmoothing),
 
   lossWeight: ({ labels }) => Array.from(labels ?? []).filter((label) => label !== IGNORED_LABEL).length,
 

@@ -47,6 +47,6 @@ export abstract class LanguageModel extends Model {
   private crossEntropy(batch: RaggedBatch, context: ForwardContext): LinearCrossEntropy {
     const { weight, bias } = this.vocabulary;
     const labels = Tensor.fromInts(this.backend, Int32Array.from(batch.labels ?? []));
-    return linearCrossEntropy(this.hiddenStates(batch, context), weight, bias, labels);
+    return linearCrossEntropy(this.hiddenStates(batch, context), weight, bias, labels, context.labelSmoothing);
   }
 }

@@ -38,7 +38,7 @@ export abstract class Model extends Module {
 
   /** Mean task loss [1, 1] of a labelled batch, as in transformers. */
   taskLoss(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.head.loss(this.forward(batch, context), batch);
+    return this.head.loss(this.forward(batch, context), batch, context.labelSmoothing);
   }
 
   /** One output an example, without gradients. */

@@ -20,6 +20,8 @@ export class ForwardContext {
   readonly mlps: MlpObservation[] = [];
   /** eps of the element-wise statistic that a density loss asked for; 0: none. */
   elementEps = 0;
+  /** Share of each label that is spread over all classes, 0 to 1; only the task loss reads it. */
+  labelSmoothing = 0;
   private stream: number;
 
   /**

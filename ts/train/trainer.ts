@@ -105,7 +105,13 @@ export class Trainer {
         'checkpoints is missing, expected a store where saveSteps, saveEpochs or saveBest ask for one',
       );
     }
-    const { head } = options.model.base;
+    const { head, info } = options.model.base;
+    const { labelSmoothing } = this.args;
+    if (labelSmoothing > 0 && !head.smoothsLabels(info)) {
+      throw new DeftuneError(
+        `labelSmoothing is ${labelSmoothing}, expected 0: the loss of ${head.name} with ${info.numLabels} labels has no classes to smooth`,
+      );
+    }
     const unlabelled = options.trainDataset.findIndex((example) => !head.isLabelled(example));
     if (unlabelled >= 0) throw new DeftuneError(`trainDataset: example ${unlabelled} has no label`);
   }
@@ -208,10 +214,10 @@ export class Trainer {
   ): Promise<(StepLosses & { gradNorm: number }) | undefined> {
     const { model, auxiliaryLosses = [] } = this.options;
     for (const auxiliary of auxiliaryLosses) auxiliary.beginStep?.(step, totalSteps);
-    const { seed, maxGradNorm, skipBadBatches } = this.args;
+    const { seed, labelSmoothing, maxGradNorm, skipBadBatches } = this.args;
     try {
       return scope(model.base.backend, () => {
-        const input = { model: model.base, auxiliaryLosses, step, seed, firstMicroBatch };
+        const input = { model: model.base, auxiliaryLosses, step, seed, labelSmoothing, firstMicroBatch };
         const { losses, gradients, gradNorm } = trainingStep(examples, input);
         // As torch.nn.utils.clip_grad_norm_.
         const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;

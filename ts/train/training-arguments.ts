@@ -38,6 +38,10 @@ export interface TrainingArguments extends OptimizerOptions {
   batchSize: number;
   /** Micro-batches a step, their losses averaged over all labels; default 1. */
   gradientAccumulationSteps: number;
+  /**
+   * Share of each label that is spread over all classes, 0 to 1 (torch's `label_smoothing`); default 0. Evaluations report the loss without.
+   */
+  labelSmoothing: number;
   /** Gradients are scaled to this norm at most; 0: off; default 1. */
   maxGradNorm: number;
   /** Order of the data and dropout; default 0. */
@@ -86,6 +90,7 @@ const schema = z.strictObject({
   maxSteps: z.int().min(0).default(0),
   batchSize: z.int().min(1).max(65_536).default(32),
   gradientAccumulationSteps: z.int().min(1).max(65_536).default(1),
+  labelSmoothing: z.number().min(0).max(1).default(0),
   maxGradNorm: z.number().min(0).default(1),
   weightDecay: z.number().min(0).max(1).default(0),
   momentum: z.number().min(0).lt(1).default(0),
