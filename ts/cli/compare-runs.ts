@@ -63,6 +63,13 @@ export async function compareRuns({
         decoderDensity: evaluation.decoderDensity,
         layerDensity: evaluation.layerDensity.map((layer) => layer.density),
         layerNames: evaluation.layerDensity.map((layer) => layer.name),
+        ...(run.otherSets.length === 0
+          ? {}
+          : {
+              otherSets: run.otherSets.map(({ name, evaluation: { metricName, metric, density } }) => ({
+                ...{ name, metricName, metric, density },
+              })),
+            }),
         seconds,
         steps,
         log,

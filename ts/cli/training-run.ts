@@ -6,17 +6,21 @@ import { showValue } from '../io/show-value.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import type { CheckpointStore } from '../train/checkpoint.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
+import { evaluate } from '../train/evaluate.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
 import type { RunOptions } from './options.js';
 import { truncationNotes } from './output.js';
+import type { NamedEvaluation } from './ui/describe-evaluation.js';
 import { createProgress } from './ui/progress.js';
 
 /** A finished run, its model still open. */
 export interface FinishedRun {
   model: PeftModel;
   result: TrainResult;
+  /** The trained model on the validation sets after the first, e.g. MNLI's mismatched one. */
+  otherSets: NamedEvaluation[];
   method: string;
   density: string | undefined;
   trainExamples: number;
@@ -98,14 +102,28 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const result = await trainer.train({ resume: run.saving?.resume ?? false }).finally(() => {
       progress.stop();
     });
+    const otherSets: NamedEvaluation[] = [];
+    const truncatedSets: string[] = [];
+    for (const set of result.ended === 'aborted' ? [] : data.validSets.slice(1)) {
+      const { examples, truncated } = await prepare(set);
+      const { metricNames } = data;
+      otherSets.push({
+        name: set.name,
+        evaluation: await evaluate(base, examples, { metricNames, batchSize: options.batchSize }),
+      });
+      truncatedSets.push(...truncationNotes(truncated, textLimit, set.name));
+    }
     const warnings = [
       ...truncationNotes(train.truncated, textLimit, 'training'),
       ...truncationNotes(valid?.truncated ?? 0, textLimit, 'validation'),
+      ...truncatedSets,
       ...(result.evaluation?.warnings ?? []),
+      ...otherSets.flatMap(({ name, evaluation }) => evaluation.warnings.map((warning) => `${name}: ${warning}`)),
     ];
     return {
       model,
       result,
+      otherSets,
       method: model.method.describe(model.config),
       density: loss?.description,
       trainExamples: train.examples.length,

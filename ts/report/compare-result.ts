@@ -25,6 +25,8 @@ export interface RunResult {
   /** Of an encoder-decoder's two sides. */
   encoderDensity?: number | undefined;
   decoderDensity?: number | undefined;
+  /** Validation sets after the first, e.g. MNLI's mismatched one; metric and density as above. */
+  otherSets?: { name: string; metricName: string; metric: number; density: number }[] | undefined;
   layerDensity: number[];
   layerNames: string[];
   seconds: number;

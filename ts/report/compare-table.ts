@@ -12,11 +12,13 @@ export interface CompareRows {
 export function compareRows(result: CompareResult): CompareRows {
   const summary = summarize(result);
   const hasSides = [summary.peft, summary.deft].some((variant) => variant?.encoderDensity);
+  const otherSets = result.runs[0]?.otherSets ?? [];
   const rows = [summary.peft, summary.deft]
     .filter((v) => v !== undefined)
     .map((v) => [
       v.variant,
       formatSpread(v.metric, 100),
+      ...otherSets.map((_, set) => formatSpread(v.otherMetrics[set], 100)),
       formatSpread(v.density, 100),
       ...(hasSides ? [formatSpread(v.encoderDensity, 100), formatSpread(v.decoderDensity, 100)] : []),
       v.variant === 'DEFT' ? formatSpread(summary.densityChange) : NONE,
@@ -24,7 +26,17 @@ export function compareRows(result: CompareResult): CompareRows {
       String(v.seeds.length),
     ]);
   const sides = hasSides ? ['encoder %', 'decoder %'] : [];
-  const head = ['', `${summary.metricName} %`, 'density %', ...sides, 'density change %', 'seconds', 'seeds'];
+  const others = otherSets.map(({ name, metricName }) => `${metricName} (${name}) %`);
+  const head = [
+    '',
+    `${summary.metricName} %`,
+    ...others,
+    'density %',
+    ...sides,
+    'density change %',
+    'seconds',
+    'seeds',
+  ];
   return { head, rows };
 }
 

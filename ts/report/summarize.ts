@@ -13,6 +13,8 @@ export interface VariantSummary {
   variant: RunVariant;
   seeds: number[];
   metric: Spread | undefined;
+  /** Of the validation sets after the first, in their order. */
+  otherMetrics: (Spread | undefined)[];
   density: Spread | undefined;
   /** Of an encoder-decoder's two sides. */
   encoderDensity: Spread | undefined;
@@ -54,6 +56,9 @@ function summarizeVariant(variant: RunVariant, all: readonly RunResult[]): Varia
     variant,
     seeds: runs.map((r) => r.seed),
     metric: spread(runs.map((r) => r.metric)),
+    otherMetrics: (runs[0]?.otherSets ?? []).map((_, set) =>
+      spread(runs.map((r) => r.otherSets?.[set]?.metric ?? Number.NaN)),
+    ),
     density: spread(runs.map((r) => r.density)),
     encoderDensity: spread(runs.flatMap((r) => r.encoderDensity ?? [])),
     decoderDensity: spread(runs.flatMap((r) => r.decoderDensity ?? [])),

@@ -14,8 +14,7 @@ import {
   type ModelPathOptions,
 } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
-import { describeDensity } from '../ui/describe-density.js';
-import { formatMetric } from '../ui/format.js';
+import { describeEvaluation, evaluationJson, otherSetsJson, type NamedEvaluation } from '../ui/describe-evaluation.js';
 import { createProgress } from '../ui/progress.js';
 
 interface EvalOptions extends CommonOptions, ModelPathOptions, DataOptions {
@@ -46,37 +45,41 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
         `${file.fileName}: label is ${found}, expected a class of the model, 0 to ${info.numLabels - 1}`,
       );
     }
-    const { examples, truncated } = await prepare(file);
-    const progress = createProgress(examples.length, { label: 'eval' });
-    const result = await evaluate(base, examples, {
-      metricNames: options.metric === undefined ? data.metricNames : [options.metric],
-      batchSize: options.batchSize,
-      onProgress: (done) => {
-        progress.update(done);
-      },
-    }).finally(() => {
-      progress.stop();
-    });
-    const { metricName, metric, metrics, loss, layerDensity, warnings } = result;
-    const { density, encoderDensity, decoderDensity } = result;
+    const sets: NamedEvaluation[] = [];
+    const warnings: string[] = [];
+    let truncated = 0;
+    for (const set of data.validSets) {
+      const prepared = await prepare(set);
+      const progress = createProgress(prepared.examples.length, {
+        label: data.validSets.length > 1 ? `eval ${set.name}` : 'eval',
+      });
+      const evaluation = await evaluate(base, prepared.examples, {
+        metricNames: options.metric === undefined ? data.metricNames : [options.metric],
+        batchSize: options.batchSize,
+        onProgress: (done) => {
+          progress.update(done);
+        },
+      }).finally(() => {
+        progress.stop();
+      });
+      sets.push({ name: set.name, evaluation });
+      const where = data.validSets.length > 1 ? `${set.name}: ` : '';
+      warnings.push(...evaluation.warnings.map((warning) => where + warning));
+      truncated += prepared.truncated;
+    }
     warnings.push(...truncationNotes(truncated, textLimit));
     for (const notice of notices) process.stderr.write(`note: ${notice}\n`);
     warn(warnings);
+    const [{ evaluation: first }] = sets as [NamedEvaluation];
     print(
       {
-        ...metrics,
-        loss,
-        density,
-        encoderDensity,
-        decoderDensity,
-        layerDensity,
-        examples: result.examples,
+        ...evaluationJson(first),
+        examples: first.examples,
         truncated,
+        ...otherSetsJson(sets.slice(1)),
         warnings,
       },
-      [
-        `${metricName} ${formatMetric(metric)}, loss ${loss.toFixed(4)}, ${describeDensity(result)} on ${result.examples} examples`,
-      ],
+      sets.map(({ name, evaluation }) => describeEvaluation(evaluation, sets.length > 1 ? name : undefined)),
       options.json,
     );
   });

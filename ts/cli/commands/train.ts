@@ -14,6 +14,7 @@ import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 import { trainingRun, type Saving } from '../training-run.js';
 import { describeDensity } from '../ui/describe-density.js';
+import { describeEvaluation, evaluationJson, otherSetsJson } from '../ui/describe-evaluation.js';
 import { formatMetric, formatSeconds } from '../ui/format.js';
 
 interface TrainOptions extends RunOptions {
@@ -114,14 +115,8 @@ export const train = addRunOptions(
       loss: last?.loss,
       trainExamples: run.trainExamples,
       validExamples: run.validExamples,
-      evaluation: evaluation && {
-        ...evaluation.metrics,
-        loss: evaluation.loss,
-        density: evaluation.density,
-        encoderDensity: evaluation.encoderDensity,
-        decoderDensity: evaluation.decoderDensity,
-        layerDensity: evaluation.layerDensity,
-      },
+      evaluation: evaluation && evaluationJson(evaluation),
+      ...otherSetsJson(run.otherSets),
       warnings: run.warnings,
       machine: describeMachine(backend),
     };
@@ -137,6 +132,7 @@ export const train = addRunOptions(
         `${run.method}; ${model.describeTrainable()}`,
         `${result.steps} steps in ${formatSeconds(result.seconds)} on ${describeMachine(backend)}`,
         outcome,
+        ...run.otherSets.map(({ name, evaluation }) => describeEvaluation(evaluation, name)),
         `adapter: ${options.out}`,
       ],
       options.json,
