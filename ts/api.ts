@@ -39,4 +39,5 @@ export {
 } from './train/trainer.js';
 export type { CheckpointStore, TrainingState } from './train/checkpoint.js';
 export { NonFiniteError } from './train/non-finite-error.js';
+export { weightsAndBiases, type WandbClient, type WeightsAndBiasesOptions } from './train/weights-and-biases.js';
 export type { TrainingArguments } from './train/training-arguments.js';

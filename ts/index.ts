@@ -11,6 +11,8 @@ export { recordOptions } from './data/tasks/record-options.js';
 export * from './models/auto-model-node.js';
 export { applyAdapter, loadAdapter, readAdapter, saveAdapter } from './peft/peft-files-node.js';
 export { checkpointDirectory, type CheckpointDirectoryOptions } from './train/checkpoint-directory-node.js';
+export { tensorBoard } from './train/tensorboard-node.js';
+export { trainInWorker, type TrainingJob, type WorkerListeners } from './train/train-in-worker-node.js';
 export {
   resolveModelDirectory,
   type DownloadProgress,

@@ -78,6 +78,17 @@ export function backward(loss: Tensor, { seed = 1, release = false }: BackwardOp
     const node = latest as Node;
     const slots = pending.get(node) ?? [];
     pending.delete(node);
+    if (node.expand) {
+      const made = node.expand();
+      slots.forEach((grad, index) => {
+        const output = made[index];
+        if (!grad) return;
+        if (output?.requiresGrad) give(output, grad);
+        drop(grad);
+      });
+      if (release) for (const handle of node.saved) backend.free(handle);
+      continue;
+    }
     // An operation may pass its gradient on, to several inputs even: from here on others may hold it.
     for (const handle of slots) if (handle) owned.delete(handle);
     const grads = node.backward(Array.from(slots, (handle) => handle ?? 0));

@@ -2,7 +2,7 @@ import type { Backend } from '../backend/backend.js';
 import type { GradientHandles, Node } from '../tensor/node.js';
 import { Tensor } from '../tensor/tensor.js';
 
-let nextOrder = 1;
+let lastOrder = 0;
 let recording = true;
 let observer: OperationObserver | undefined;
 
@@ -31,6 +31,12 @@ export function noGrad<T>(body: () => T): T {
   }
 }
 
+/** A later place in the order of operations than any so far. */
+export function nextOrder(): number {
+  lastOrder += 1;
+  return lastOrder;
+}
+
 /** Whether the result of an operation on these inputs needs a gradient. */
 export function needsGrad(...inputs: (Tensor | undefined)[]): boolean {
   return recording && inputs.some((input) => input?.requiresGrad);
@@ -56,7 +62,7 @@ export function record(
     const own = [...outputs.map(([handle]) => handle), ...saved].filter(
       (handle) => handle !== 0 && !inputs.some((input) => input?.handle === handle),
     );
-    const node: Node = { name, order: nextOrder++, inputs, backward, outputs: outputs.length, saved: own };
+    const node: Node = { name, order: nextOrder(), inputs, backward, outputs: outputs.length, saved: own };
     tensors.forEach((tensor, index) => {
       tensor.node = node;
       tensor.outputIndex = index;

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { DeftuneError } from '../error.js';
+import { explainFileError } from '../io/files-node.js';
 
 /** A JSONL file written line by line, so that a run can be watched. */
 export class JsonLinesWriter {
@@ -9,7 +10,10 @@ export class JsonLinesWriter {
    * @param options.append keep the lines that are there; a last one that a killed run did not finish is cut off
    * @throws DeftuneError naming the file that cannot be written.
    */
-  constructor(path: string, { append = false } = {}) {
+  constructor(
+    private readonly path: string,
+    { append = false } = {},
+  ) {
     try {
       this.file = openSync(path, append ? 'a+' : 'w');
       if (append) cutUnfinishedLine(this.file);
@@ -22,7 +26,11 @@ export class JsonLinesWriter {
   }
 
   write(entry: unknown): void {
-    writeSync(this.file, `${JSON.stringify(entry)}\n`);
+    try {
+      writeSync(this.file, `${JSON.stringify(entry)}\n`);
+    } catch (cause) {
+      throw explainFileError(this.path, 'write', cause);
+    }
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import { generate } from './commands/generate.js';
 import { info } from './commands/info.js';
 import { predict } from './commands/predict.js';
 import { train } from './commands/train.js';
+import { withConfigFile } from './config-file.js';
 import { version } from './version.js';
 
 const program = new Command('deftune')
@@ -25,7 +26,7 @@ for (const command of [demo, train, evalCommand, predict, generate, density, com
 }
 
 try {
-  await program.parseAsync();
+  await program.parseAsync(withConfigFile(program, process.argv));
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode);
   const message = error instanceof Error ? error.message : String(error);

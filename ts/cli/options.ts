@@ -112,6 +112,7 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   earlyStoppingThreshold?: number;
   skipBadBatches?: number;
   labelSmoothing?: number;
+  gradientCheckpointing?: boolean;
   loraR?: number;
   loraAlpha?: number;
   loraDropout?: number;
@@ -129,6 +130,7 @@ export function addDataOptions(command: Command): Command {
 export function addRunOptions(command: Command): Command {
   addDataOptions(addModelOptions(addCommonOptions(command)));
   return command
+    .option('--config <file>', 'YAML or JSON file of options by name, e.g. `lr: 1e-3`; the command line wins')
     .option('--method <name>', `${METHOD_NAMES.join(', ')} (default: lora)`)
     .addOption(
       new Option(
@@ -152,6 +154,7 @@ export function addRunOptions(command: Command): Command {
     .option('--exempt-from-decay <names>', 'ends of parameter names that are not decayed, by comma, e.g. bias', list)
     .option('--max-grad-norm <x>', 'clip gradients to this norm, 0: off (default: 1)', number)
     .option('--label-smoothing <x>', 'share of each label spread over all classes, 0 to 1 (default: 0)', number)
+    .option('--gradient-checkpointing', 'make activations again in the backward pass: same results, less memory')
     .option('--epochs <x>', 'passes over the data (default: 3)', number)
     .option('--max-steps <n>', 'steps of the run, instead of --epochs', integer)
     .option('--batch-size <n>', 'sequences a batch (default: 32)', integer)

@@ -50,6 +50,7 @@ export interface TrainingRun {
   onStep?: (log: StepLog) => void;
   onEvaluate?: TrainerOptions['onEvaluate'];
   signal?: AbortSignal | undefined;
+  callbacks?: TrainerOptions['callbacks'];
   /** Checkpoints, where the run keeps any. */
   saving?: Saving | undefined;
 }
@@ -89,6 +90,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       },
       checkpoints: run.saving?.store(model),
       signal: run.signal,
+      callbacks: run.callbacks,
       onStep: (log) => {
         run.onStep?.(log);
         progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
@@ -190,6 +192,7 @@ function definedArguments(options: RunOptions): TrainerOptions['args'] {
     earlyStoppingThreshold: options.earlyStoppingThreshold,
     skipBadBatches: options.skipBadBatches,
     labelSmoothing: options.labelSmoothing,
+    gradientCheckpointing: options.gradientCheckpointing,
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

@@ -5,9 +5,9 @@ export class DensityMeter {
   private readonly layers = new Map<string, { side: Side; nonzeros: number; elements: number }>();
 
   add(mlps: readonly MlpObservation[]): void {
-    for (const { name, side, out } of mlps) {
+    for (const { name, side, out, nonzeros } of mlps) {
       const layer = this.layers.get(name) ?? { side, nonzeros: 0, elements: 0 };
-      layer.nonzeros += out.backend.nonzeros(out.handle);
+      layer.nonzeros += nonzeros ?? out.backend.nonzeros(out.handle);
       layer.elements += out.size;
       this.layers.set(name, layer);
     }

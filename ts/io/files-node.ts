@@ -36,11 +36,13 @@ export function explainFileError(path: string, action: string, cause: unknown): 
             ? 'it is a folder, expected a file'
             : code === 'EEXIST'
               ? 'it is a file, expected a folder'
-              : code === 'ENOSPC'
-                ? 'no space left on the disk'
-                : cause instanceof Error
-                  ? cause.message
-                  : String(cause);
+              : code === 'EROFS'
+                ? 'the file system is read-only'
+                : code === 'ENOSPC'
+                  ? 'no space left on the disk'
+                  : cause instanceof Error
+                    ? cause.message
+                    : String(cause);
   return new DeftuneError(`${path}: cannot ${action}: ${why}`, { cause });
 }
 

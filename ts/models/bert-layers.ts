@@ -4,6 +4,7 @@ import type { ForwardContext } from '../nn/forward-context.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
+import { recomputed } from '../nn/recomputed.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { dropout, dropoutAdd } from '../ops/dropout.js';
@@ -149,7 +150,11 @@ class BertEncoder extends Module {
   }
 
   forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
-    return this.layer.reduce((hiddenStates, layer) => layer.forward(hiddenStates, layout, context), x);
+    return this.layer.reduce(
+      (hiddenStates, layer) =>
+        recomputed(layer, hiddenStates, context, (input) => layer.forward(input, layout, context)),
+      x,
+    );
   }
 }
 

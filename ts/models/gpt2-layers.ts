@@ -5,6 +5,7 @@ import type { KeyValueCache } from '../nn/key-value-cache.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
+import { recomputed } from '../nn/recomputed.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { splitCols } from '../ops/columns.js';
@@ -133,7 +134,7 @@ export class GPT2Model extends Module {
     const drop = context.dropout(this.p);
     const layout = new AttentionLayout(backend, input.cuSeqlens, cache);
     const hiddenStates = this.h.reduce(
-      (x, block) => block.forward(x, layout, context),
+      (x, block) => recomputed(block, x, context, (input) => block.forward(input, layout, context)),
       drop ? dropout(embedded, drop) : embedded,
     );
     return this.ln_f.forward(headRows(hiddenStates, input));

@@ -4,6 +4,7 @@ import type { ForwardContext, MlpObservation } from '../nn/forward-context.js';
 import type { KeyValueCache } from '../nn/key-value-cache.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
+import { recomputed } from '../nn/recomputed.js';
 import { RmsNorm } from '../nn/rms-norm.js';
 import { gatedActivate, type Activated } from '../ops/activate.js';
 import { activationKind } from '../ops/activation-kind.js';
@@ -24,6 +25,8 @@ export interface CrossSource {
   cuQ: Tensor;
   /** Offsets of the prompts. */
   cuK: Tensor;
+  /** The encoder's output, where it is read itself. */
+  encoded?: Tensor | undefined;
   /** @param project makes a layer's keys and values of the encoder's output */
   keysAndValues(
     layer: number,
@@ -224,7 +227,11 @@ export class T5Stack extends Module {
       maxDistance: this.maxDistance,
     };
     const hiddenStates = this.block.reduce(
-      (x, block) => block.forward(x, layout, relativeBias, source, context),
+      (x, block) =>
+        recomputed(block, x, context, (input) => block.forward(input, layout, relativeBias, source, context), [
+          source?.encoded,
+          relativeBias.table,
+        ]),
       dropped(embedded, this.p, context),
     );
     return dropped(this.final_layer_norm.forward(hiddenStates), this.p, context);

@@ -58,6 +58,7 @@ class T5ForConditionalGeneration extends LanguageModel {
     const source: CrossSource = {
       cuQ: Tensor.fromInts(this.backend, decoder.cuSeqlens),
       cuK: Tensor.fromInts(this.backend, batch.cuSeqlens),
+      encoded,
       keysAndValues: (_layer, project) => project(encoded),
     };
     const { outputRows } = batch;

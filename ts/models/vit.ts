@@ -6,6 +6,7 @@ import type { ForwardContext } from '../nn/forward-context.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
+import { recomputed } from '../nn/recomputed.js';
 import { Parameter } from '../nn/parameter.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
@@ -162,7 +163,10 @@ class ViTModel extends Module {
     const { backend } = this.embeddings.cls_token;
     const cuSeqlens = Tensor.fromInts(backend, batch.cuSeqlens);
     const embedded = this.embeddings.forward(batch, context);
-    const hiddenStates = this.layers.reduce((x, layer) => layer.forward(x, cuSeqlens, context), embedded);
+    const hiddenStates = this.layers.reduce(
+      (x, layer) => recomputed(layer, x, context, (input) => layer.forward(input, cuSeqlens, context)),
+      embedded,
+    );
     return this.layernorm.forward(gatherRows(hiddenStates, Tensor.fromInts(backend, batch.cuSeqlens.slice(0, -1))));
   }
 }

@@ -12,6 +12,8 @@ export interface MlpObservation {
   featureMap: Tensor;
   /** Mean of o² / (o² + eps) [1, 1]; 0 unless `elementEps` was set */
   elementMean: Tensor;
+  /** Exact non-zeros of o, where they were counted already because o is not kept. */
+  nonzeros?: number | undefined;
 }
 
 /** State of one forward pass. */
@@ -22,6 +24,8 @@ export class ForwardContext {
   elementEps = 0;
   /** Share of each label that is spread over all classes, 0 to 1; only the task loss reads it. */
   labelSmoothing = 0;
+  /** Whether layers make their activations again in the backward pass instead of keeping them. */
+  recompute = false;
   private stream: number;
 
   /**
@@ -35,6 +39,16 @@ export class ForwardContext {
     step = 0,
   ) {
     this.stream = Math.imul(step, 4096);
+  }
+
+  /** Where the random numbers of this pass stand; see {@link ForwardContext.rewind}. */
+  mark(): number {
+    return this.stream;
+  }
+
+  /** Goes back to a {@link ForwardContext.mark}: what follows draws the same numbers again. */
+  rewind(mark: number): void {
+    this.stream = mark;
   }
 
   /** Random numbers for the next dropout of this pass; undefined where nothing is to be dropped. */

@@ -11,6 +11,8 @@ export interface Node {
   readonly inputs: readonly (Tensor | undefined)[];
   readonly backward: (grads: GradientHandles) => GradientHandles;
   readonly outputs: number;
+  /** In place of `backward`: runs the operations that stand for this one, recorded, and returns their results. */
+  readonly expand?: (() => readonly Tensor[]) | undefined;
   /** Its outputs and what else only its backward pass reads: of no use to the pass once that has run. */
   readonly saved: readonly number[];
 }

@@ -38,6 +38,8 @@ export interface TrainerCallback {
   onSave?: ((step: number) => void | Promise<void>) | undefined;
   /** A batch was left out, as its loss was not finite. */
   onSkip?: ((error: NonFiniteError) => void | Promise<void>) | undefined;
+  /** The run has ended, well or not. */
+  onEnd?: (() => void | Promise<void>) | undefined;
 }
 
 /** What a trainer works on. */
@@ -201,6 +203,7 @@ export class Trainer {
       return { steps: last, seconds, log, evaluation, ended, resumedAfter, skippedBatches, best };
     } finally {
       optimizer.dispose();
+      for (const callback of this.callbacks) await callback.onEnd?.();
     }
   }
 
@@ -214,10 +217,11 @@ export class Trainer {
   ): Promise<(StepLosses & { gradNorm: number }) | undefined> {
     const { model, auxiliaryLosses = [] } = this.options;
     for (const auxiliary of auxiliaryLosses) auxiliary.beginStep?.(step, totalSteps);
-    const { seed, labelSmoothing, maxGradNorm, skipBadBatches } = this.args;
+    const { seed, labelSmoothing, gradientCheckpointing: recompute, maxGradNorm, skipBadBatches } = this.args;
     try {
       return scope(model.base.backend, () => {
-        const input = { model: model.base, auxiliaryLosses, step, seed, labelSmoothing, firstMicroBatch };
+        const settings = { seed, labelSmoothing, recompute };
+        const input = { model: model.base, auxiliaryLosses, step, firstMicroBatch, ...settings };
         const { losses, gradients, gradNorm } = trainingStep(examples, input);
         // As torch.nn.utils.clip_grad_norm_.
         const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;

@@ -42,6 +42,8 @@ export interface TrainingArguments extends OptimizerOptions {
    * Share of each label that is spread over all classes, 0 to 1 (torch's `label_smoothing`); default 0. Evaluations report the loss without.
    */
   labelSmoothing: number;
+  /** Layers make their activations again in the backward pass instead of keeping them: same numbers, less memory, more time; default false. */
+  gradientCheckpointing: boolean;
   /** Gradients are scaled to this norm at most; 0: off; default 1. */
   maxGradNorm: number;
   /** Order of the data and dropout; default 0. */
@@ -91,6 +93,7 @@ const schema = z.strictObject({
   batchSize: z.int().min(1).max(65_536).default(32),
   gradientAccumulationSteps: z.int().min(1).max(65_536).default(1),
   labelSmoothing: z.number().min(0).max(1).default(0),
+  gradientCheckpointing: z.boolean().default(false),
   maxGradNorm: z.number().min(0).default(1),
   weightDecay: z.number().min(0).max(1).default(0),
   momentum: z.number().min(0).lt(1).default(0),

@@ -39,6 +39,8 @@ export interface StepInput {
   seed: number;
   /** Of the task loss, 0 to 1. */
   labelSmoothing: number;
+  /** Whether layers make their activations again instead of keeping them. */
+  recompute: boolean;
   /** Number of the step's first micro-batch in the run, from 0: what random numbers depend on. */
   firstMicroBatch: number;
 }
@@ -89,10 +91,11 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
 }
 
 function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: Tensor; losses: StepLosses } {
-  const { model, auxiliaryLosses, seed, labelSmoothing, firstMicroBatch, step } = input;
+  const { model, auxiliaryLosses, seed, labelSmoothing, recompute, firstMicroBatch, step } = input;
   const run = (): { loss: Tensor; losses: StepLosses } => {
     const context = new ForwardContext(true, seed, firstMicroBatch + index);
     context.labelSmoothing = labelSmoothing;
+    context.recompute = recompute;
     for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
     let loss = model.taskLoss(batch, context);
     const losses = {

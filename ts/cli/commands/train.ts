@@ -6,6 +6,9 @@ import { DeftuneError } from '../../error.js';
 import { checkOutputFile, checkOutputFolder } from '../../io/files-node.js';
 import { adapterFiles, saveAdapter } from '../../peft/peft-files-node.js';
 import { checkpointDirectory, checkpointSteps } from '../../train/checkpoint-directory-node.js';
+import { tensorBoard } from '../../train/tensorboard-node.js';
+import type { TrainerCallback } from '../../train/trainer.js';
+import { weightsAndBiases } from '../../train/weights-and-biases.js';
 import { catchSignals } from '../catch-signals.js';
 import { describeMachine } from '../describe-machine.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
@@ -22,6 +25,8 @@ interface TrainOptions extends RunOptions {
   seed: number;
   out: string;
   log?: string;
+  tensorboard?: string;
+  wandb?: string;
   saveSteps?: number;
   saveEpochs?: boolean;
   saveBest?: boolean;
@@ -40,6 +45,8 @@ export const train = addRunOptions(
   )
   .option('--seed <n>', 'seed of the order, the new weights and dropout', integer, 0)
   .option('--log <file>', 'write one JSON line a step')
+  .option('--tensorboard <dir>', 'write TensorBoard event files')
+  .option('--wandb <project>', 'send the run to Weights & Biases (needs the package @wandb/sdk)')
   .option('--save-steps <n>', 'save a checkpoint in DIR/checkpoint-STEP each N steps', integer)
   .option('--save-epochs', 'save a checkpoint after each epoch')
   .option('--save-best', 'save a checkpoint at each best evaluation so far')
@@ -49,6 +56,7 @@ export const train = addRunOptions(
   .action(async (options: TrainOptions) => {
     checkOutputFolder(options.out);
     if (options.log !== undefined) checkOutputFile(options.log);
+    if (options.tensorboard !== undefined) checkOutputFolder(options.tensorboard);
     if (resolve(options.out) === resolve(options.model)) {
       throw new DeftuneError(
         `--out is ${options.out}, the model's own folder; expected another, for the model to stay`,
@@ -74,6 +82,7 @@ export const train = addRunOptions(
       log ??= new JsonLinesWriter(options.log, { append: options.resume });
       log.write(entry);
     };
+    const callbacks = await loggers(options);
     const interruption = catchSignals();
     const { model, result, ...run } = await trainingRun({
       options,
@@ -85,6 +94,7 @@ export const train = addRunOptions(
       onStep: write,
       onEvaluate: write,
       signal: interruption.signal,
+      callbacks,
       saving: saving(options),
     }).finally(() => {
       log?.close();
@@ -138,6 +148,14 @@ export const train = addRunOptions(
       options.json,
     );
   });
+
+/** What else is told of the run. */
+async function loggers({ tensorboard, wandb, ...config }: TrainOptions): Promise<TrainerCallback[]> {
+  return [
+    ...(tensorboard === undefined ? [] : [tensorBoard(tensorboard)]),
+    ...(wandb === undefined ? [] : [await weightsAndBiases({ project: wandb, config: { ...config } })]),
+  ];
+}
 
 /** Checkpoints of another run would be taken for this run's by a later --resume. */
 function checkCheckpoints({ out, resume }: TrainOptions): void {
