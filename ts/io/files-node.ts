@@ -171,6 +171,8 @@ export function writeFilesAtomic(folder: string, files: ReadonlyMap<string, stri
   } catch (cause) {
     for (const { temporary } of staged) removeQuietly(temporary);
     if (made !== undefined) rmSync(made, { recursive: true, force: true });
+    // Making a folder on a read-only disk says that there is none; this says why.
+    checkOutputFolder(folder);
     throw explainFileError(folder, 'write', cause);
   }
 }

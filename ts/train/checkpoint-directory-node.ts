@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeftuneError } from '../error.js';
-import { fileExists, readBytes, readJson, syncFolder, writeFilesAtomic } from '../io/files-node.js';
+import { explainFileError, fileExists, readBytes, readJson, syncFolder, writeFilesAtomic } from '../io/files-node.js';
 import { parseSafetensors, serializeSafetensors, type TensorToStore } from '../io/safetensors.js';
 import type { CheckpointStore, ProgressState, TrainingState } from './checkpoint.js';
 
@@ -26,6 +26,8 @@ interface StateFile {
   progress: ProgressState;
   /** SHA-256 of every other file, by name: how a damaged checkpoint is known. */
   files: Record<string, string>;
+  /** SHA-256 of the fields above, as JSON. */
+  sha256: string;
 }
 
 /**
@@ -84,12 +86,13 @@ function removeLeftovers(directory: string): void {
 
 function write(directory: string, state: TrainingState, extra: ReadonlyMap<string, string | Uint8Array>): void {
   const files = new Map<string, string | Uint8Array>([...extra, [TENSORS, serializeSafetensors(tensorsOf(state))]]);
-  const stateFile: StateFile = {
+  const fields: Omit<StateFile, 'sha256'> = {
     step: state.step,
     optimizerStep: state.optimizer.step,
     progress: state.progress,
     files: Object.fromEntries([...files].map(([name, data]) => [name, hash(data)])),
   };
+  const stateFile: StateFile = { ...fields, sha256: hash(JSON.stringify(fields)) };
   files.set(STATE, `${JSON.stringify(stateFile, null, 2)}\n`);
   const temporary = hidden(directory, state.step);
   const target = folderOf(directory, state.step);
@@ -102,8 +105,9 @@ function write(directory: string, state: TrainingState, extra: ReadonlyMap<strin
     syncFolder(directory);
   } catch (cause) {
     rmSync(temporary, { recursive: true, force: true });
-    if (cause instanceof DeftuneError) throw cause;
-    throw new DeftuneError(`${target}: cannot write: ${(cause as Error).message}`, { cause });
+    if (!(cause instanceof DeftuneError)) throw explainFileError(target, 'write', cause);
+    // Named after what was to be written, not after its temporary name.
+    throw new DeftuneError(cause.message.replace(temporary, target), { cause });
   }
 }
 
@@ -131,7 +135,7 @@ function tensorsOf({ parameters, optimizer }: TrainingState): Map<string, Tensor
 
 function read(directory: string, step: number): TrainingState {
   const folder = folderOf(directory, step);
-  const stateFile = readJson(join(folder, STATE)) as StateFile;
+  const stateFile = readState(join(folder, STATE));
   for (const [name, expected] of Object.entries(stateFile.files)) {
     if (hash(readBytes(join(folder, name))) !== expected) {
       throw new DeftuneError(`${join(folder, name)}: the file is damaged (its SHA-256 is not the one in ${STATE})`);
@@ -149,6 +153,13 @@ function read(directory: string, step: number): TrainingState {
   }
   const { optimizerStep, progress } = stateFile;
   return { step: stateFile.step, optimizer: { step: optimizerStep, tensors: slots }, parameters, progress };
+}
+
+function readState(path: string): StateFile {
+  const value = readJson(path);
+  const { sha256, ...fields } = (typeof value === 'object' ? (value ?? {}) : {}) as StateFile;
+  if (hash(JSON.stringify(fields)) === sha256) return value as StateFile;
+  throw new DeftuneError(`${path}: the file is damaged (its SHA-256 is not the one in it)`);
 }
 
 function hash(data: string | Uint8Array): string {

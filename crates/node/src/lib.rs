@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use deftune_core::backend_ops;
 use deftune_core::engine::{Engine, Handles};
-use napi::bindgen_prelude::{Float32Array, Int32Array, Uint8Array};
+use napi::Env;
+use napi::bindgen_prelude::{Float32Array, Float32ArraySlice, Int32Array, Uint8Array};
 use napi_derive::napi;
 
 /// Engine of one JavaScript object. Not shared between threads: each worker makes its own.
@@ -74,8 +75,10 @@ impl NativeBackend {
     }
 
     #[napi(js_name = "readF32")]
-    pub fn read_f32(&self, x: u32) -> napi::Result<Float32Array> {
-        self.call(|engine| engine.read_f32(x)).map(Float32Array::new)
+    pub fn read_f32<'env>(&self, env: &'env Env, x: u32) -> napi::Result<Float32ArraySlice<'env>> {
+        // A copy in memory of the JavaScript engine: some hosts (Electron) forbid array buffers of anybody else's.
+        let values = self.call(|engine| engine.read_f32(x))?;
+        Float32ArraySlice::copy_from(env, &values)
     }
 
     #[napi(js_name = "writeF32")]
