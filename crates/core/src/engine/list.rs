@@ -12,6 +12,7 @@ macro_rules! backend_ops {
             fn begin_scope "beginScope" () -> u32;
             fn end_scope "endScope" () -> u32;
             fn keep "keep" (x: u32, levels: u32) -> u32;
+            fn freeze_weight "freezeWeight" (weight: u32, precision: String) -> u32;
             fn live_tensors "liveTensors" () -> u32;
             fn live_bytes "liveBytes" () -> f64;
 

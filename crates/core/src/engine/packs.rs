@@ -1,8 +1,8 @@
 //! Packed forms of weights: made when a product first needs one, kept until the weight changes.
 
 use super::Engine;
-use super::tensors::Data;
-use crate::matmul::PackedB;
+use super::tensors::{Data, Tensor};
+use crate::matmul::{PackedB, Precision};
 use crate::sparse::PackedNeurons;
 use crate::{Error, Result};
 
@@ -20,6 +20,22 @@ pub(crate) struct Packs {
 }
 
 impl Packs {
+    fn has(&self, form: Form) -> bool {
+        match form {
+            Form::Forward => self.forward.is_some(),
+            Form::Backward => self.backward.is_some(),
+            Form::NeuronsIn => self.neurons_in.is_some(),
+            Form::NeuronsOut => self.neurons_out.is_some(),
+        }
+    }
+
+    /// The form that holds a frozen weight's values.
+    pub fn stored(&self) -> Result<&PackedB> {
+        self.forward
+            .as_ref()
+            .ok_or_else(|| Error::Internal("a frozen weight has no values".into()))
+    }
+
     pub fn bytes(&self) -> usize {
         let panels = [&self.forward, &self.backward]
             .into_iter()
@@ -50,33 +66,93 @@ impl Engine {
         let (isa, pool) = (self.isa, &self.pool);
         let tensor = self.tensors.get_mut(weight)?;
         let (out, inputs) = (tensor.rows, tensor.cols);
-        let Data::F32(values) = &tensor.data else {
-            return Err(Error::Kind {
-                op,
-                handle: weight,
-                found: "other values",
-                expected: "an f32 weight",
-            });
-        };
         let packs = &mut tensor.packs;
-        for form in forms {
+        let missing: Vec<Form> = forms.iter().copied().filter(|form| !packs.has(*form)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rows;
+        let (values, precision): (&[f32], Precision) = match &tensor.data {
+            Data::F32(values) => (values, Precision::F32),
+            Data::Frozen => {
+                let stored = packs.stored()?;
+                rows = stored.to_rows(pool)?;
+                (&rows, stored.precision())
+            }
+            _ => {
+                return Err(Error::Kind {
+                    op,
+                    handle: weight,
+                    found: "other values",
+                    expected: "an f32 weight",
+                });
+            }
+        };
+        for form in missing {
             match form {
-                Form::Forward if packs.forward.is_none() => {
-                    packs.forward = Some(PackedB::from_rows(isa, pool, values, out, inputs)?);
+                Form::Forward => {
+                    packs.forward = Some(PackedB::from_rows_in(isa, pool, precision, values, out, inputs)?);
                 }
-                Form::Backward if packs.backward.is_none() => {
-                    packs.backward = Some(PackedB::from_columns(isa, pool, values, out, inputs)?);
+                Form::Backward => {
+                    packs.backward = Some(PackedB::from_columns_in(isa, pool, precision, values, out, inputs)?);
                 }
-                Form::NeuronsIn if packs.neurons_in.is_none() => {
-                    packs.neurons_in = Some(PackedNeurons::from_neuron_columns(isa, pool, values, out, inputs)?);
+                Form::NeuronsIn => {
+                    let packed = PackedNeurons::from_neuron_columns_in(isa, pool, precision, values, out, inputs)?;
+                    packs.neurons_in = Some(packed);
                 }
-                Form::NeuronsOut if packs.neurons_out.is_none() => {
-                    packs.neurons_out = Some(PackedNeurons::from_neuron_rows(isa, pool, values, out, inputs)?);
+                Form::NeuronsOut => {
+                    let packed = PackedNeurons::from_neuron_rows_in(isa, pool, precision, values, out, inputs)?;
+                    packs.neurons_out = Some(packed);
                 }
-                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Keeps a weight in its packed forms only, in `f32` or `bf16` (half the memory, rounded to nearest even). Reading it gives the values as
+    /// they are stored; writing to it makes it an ordinary f32 tensor again.
+    pub fn freeze_weight(&mut self, weight: u32, precision: String) -> Result<u32> {
+        const OP: &str = "freezeWeight";
+        let Some(precision) = Precision::from_name(&precision) else {
+            return Err(Error::Value {
+                op: OP,
+                what: "precision",
+                value: precision,
+                expected: "f32 or bf16",
+            });
+        };
+        let tensor = self.tensors.get(weight)?;
+        if matches!(tensor.data, Data::Frozen) && tensor.packs.stored()?.precision() == precision {
+            return Ok(weight);
+        }
+        let mut tensor = self.tensors.take(weight)?;
+        let result = self.frozen(OP, weight, &tensor, precision);
+        if let Ok(forward) = result {
+            tensor.packs = Packs {
+                forward: Some(forward),
+                ..Packs::default()
+            };
+            tensor.data = Data::Frozen;
+            self.tensors.put_back(weight, tensor);
+            return Ok(weight);
+        }
+        self.tensors.put_back(weight, tensor);
+        result.map(|_| weight)
+    }
+
+    fn frozen(&self, op: &'static str, handle: u32, tensor: &Tensor, precision: Precision) -> Result<PackedB> {
+        let (isa, pool) = (self.isa, &self.pool);
+        let pack = |values: &[f32]| PackedB::from_rows_in(isa, pool, precision, values, tensor.rows, tensor.cols);
+        match &tensor.data {
+            Data::F32(values) => pack(values),
+            Data::Frozen => pack(&tensor.packs.stored()?.to_rows(pool)?),
+            _ => Err(Error::Kind {
+                op,
+                handle,
+                found: "other values",
+                expected: "an f32 weight",
+            }),
+        }
     }
 
     pub(crate) fn panels(&self, weight: u32, form: Form) -> Result<&PackedB> {

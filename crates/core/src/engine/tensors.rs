@@ -13,6 +13,8 @@ pub(crate) enum Data {
     I32(Vec<i32>),
     /// Activations (or their gradient) of an MLP, cut in dense and compact blocks.
     Activations(Activations),
+    /// A weight whose values are in its packed forms alone.
+    Frozen,
 }
 
 pub(crate) struct Tensor {
@@ -25,11 +27,20 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// A frozen weight as f32 values again.
+    fn thaw(&mut self, pool: &crate::threads::Pool) -> Result<()> {
+        if matches!(self.data, Data::Frozen) {
+            self.data = Data::F32(self.packs.stored()?.to_rows(pool)?);
+        }
+        Ok(())
+    }
+
     fn kind(&self) -> &'static str {
         match self.data {
             Data::F32(_) => "f32 values",
             Data::I32(_) => "i32 values",
             Data::Activations(_) => "MLP activations",
+            Data::Frozen => "a frozen weight",
         }
     }
 
@@ -38,6 +49,7 @@ impl Tensor {
             Data::F32(values) => values.len() * 4,
             Data::I32(values) => values.len() * 4,
             Data::Activations(o) => o.bytes(),
+            Data::Frozen => 0,
         };
         own + self.packs.bytes()
     }
@@ -206,6 +218,10 @@ impl Engine {
         write: impl FnOnce(&Engine, &mut AlignedBuf) -> Result<()>,
     ) -> Result<u32> {
         let mut tensor = self.tensors.take(y)?;
+        if let Err(error) = tensor.thaw(&self.pool) {
+            self.tensors.put_back(y, tensor);
+            return Err(error);
+        }
         tensor.packs = Packs::default();
         let found = tensor.kind();
         let result = match &mut tensor.data {
@@ -287,6 +303,7 @@ impl Engine {
         match &tensor.data {
             Data::F32(values) => Ok(values.to_vec()),
             Data::Activations(o) => Ok(o.to_dense(&self.pool)?.to_vec()),
+            Data::Frozen => Ok(tensor.packs.stored()?.to_rows(&self.pool)?.to_vec()),
             Data::I32(_) => Err(Error::Kind {
                 op: "readF32",
                 handle,

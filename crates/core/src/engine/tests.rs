@@ -311,3 +311,61 @@ fn gated_mlp_is_f_of_pre_times_up() {
     let gate: Vec<f32> = pre.iter().map(|pre| pre.max(0.0)).collect();
     assert_eq!(engine.read_f32(gradients[1]).unwrap(), gate);
 }
+
+#[test]
+fn a_frozen_weight_multiplies_reads_and_thaws() {
+    for isa in Isa::available() {
+        let mut engine = engine(2, isa);
+        let (rows, d, ff) = (50u32, 64u32, 128u32);
+        let raw = values((d * ff) as usize, 4, 0.0);
+        let rounded: Vec<f32> = raw
+            .iter()
+            .map(|&x| crate::matmul::from_bf16(crate::matmul::to_bf16(x)))
+            .collect();
+        let x = engine
+            .upload_f32(&values((rows * ff) as usize, 1, -0.8), rows, ff)
+            .unwrap();
+        let dy = engine
+            .upload_f32(&values((rows * d) as usize, 2, 0.0), rows, d)
+            .unwrap();
+        for (precision, expected) in [("f32", &raw), ("bf16", &rounded)] {
+            let plain = engine.upload_f32(expected, d, ff).unwrap();
+            let before = engine.live_bytes().unwrap();
+            let frozen = engine.upload_f32(&raw, d, ff).unwrap();
+            assert_eq!(engine.freeze_weight(frozen, precision.into()).unwrap(), frozen);
+            let bytes = engine.live_bytes().unwrap() - before;
+            assert_eq!(
+                bytes as u32,
+                d * ff * if precision == "f32" { 4 } else { 2 },
+                "{precision}"
+            );
+            assert_eq!(&engine.read_f32(frozen).unwrap(), expected);
+            let o = engine.activate(x, RELU, 0.0).unwrap()[0];
+            for input in [x, o] {
+                let of = |engine: &mut Engine, weight: u32| {
+                    let y = engine.linear(input, weight, 0).unwrap();
+                    let dx = engine.linear_backward_input(dy, weight, input).unwrap();
+                    (engine.read_f32(y).unwrap(), engine.read_f32(dx).unwrap())
+                };
+                assert!(of(&mut engine, frozen) == of(&mut engine, plain), "{precision}");
+            }
+            // Frozen again it changes nothing; written to it is an ordinary tensor.
+            engine.freeze_weight(frozen, precision.into()).unwrap();
+            engine.add_in_place(frozen, plain, 1.0).unwrap();
+            let doubled: Vec<f32> = expected.iter().map(|x| 2.0 * x).collect();
+            assert_eq!(engine.read_f32(frozen).unwrap(), doubled);
+            engine.add_in_place(frozen, frozen, 1.0).unwrap_err();
+        }
+        let error = engine.freeze_weight(x, "f16".into()).unwrap_err().to_string();
+        assert!(error.contains("f32 or bf16"), "{error}");
+        let ids = engine.upload_i32(&[1], 1, 1).unwrap();
+        assert!(matches!(
+            engine.freeze_weight(ids, "f32".into()),
+            Err(Error::Kind { .. })
+        ));
+        assert!(matches!(
+            engine.freeze_weight(999, "f32".into()),
+            Err(Error::NoSuchTensor(999))
+        ));
+    }
+}

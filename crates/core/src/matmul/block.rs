@@ -1,6 +1,7 @@
 //! One task: a block of rows times a range of panels (BLIS loops `pc`, `jr`, `ir`).
 
 use super::pack::PackedB;
+use super::stored::{Stored, StoredBuf};
 use super::tile::{self, Tile};
 use super::{Accumulate, with_scratch};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
@@ -74,6 +75,16 @@ impl Kernel for Run<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        match &self.block.b.values {
+            StoredBuf::F32(values) => self.tiles(s, values),
+            StoredBuf::Bf16(values) => self.tiles(s, values),
+        }
+    }
+}
+
+impl Run<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, T: Stored>(&self, s: S, values: &[T]) {
         let Block {
             rows,
             tiles,
@@ -92,9 +103,9 @@ impl Kernel for Run<'_> {
         for pass in 0..passes {
             let (k0, k1) = (pass * b.k / passes, (pass + 1) * b.k / passes);
             for index in panels.clone() {
-                let panel = b.panel(index);
+                let panel = b.panel(values, index);
                 let column = index * b.shape.nr();
-                let ldb = panel.nv * b.shape.lanes;
+                let ldb = b.stride(panel.nv);
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
                     // SAFETY: rows, columns and k are in range of the slices they index (checked by the callers' asserts);

@@ -9,12 +9,15 @@ mod block;
 mod pack;
 #[cfg(test)]
 pub(crate) mod reference;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod tile;
 
 pub use at_b::matmul_at_b;
 pub use pack::PackedB;
+pub use stored::{Precision, from_bf16, to_bf16};
+pub(crate) use stored::{Stored, StoredBuf};
 
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;

@@ -1,6 +1,8 @@
 //! B in column panels: `[panel][k][width]`, the order in which the micro-kernel reads it.
 
+use super::stored::{Precision, Stored, StoredBuf, check};
 use super::tile::Shape;
+use super::with_scratch;
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
@@ -8,18 +10,18 @@ use crate::{Error, Result};
 
 /// B [k, n] packed in column panels for repeated products.
 ///
-/// Panels are `NR` columns wide; the last one is cut to the vectors it needs and padded with zeros.
+/// Panels are `NR` columns wide; the last one is cut to the vectors (bf16: pairs of them) it needs and padded with zeros.
 #[derive(Debug)]
 pub struct PackedB {
     pub k: usize,
     pub n: usize,
     pub(super) shape: Shape,
-    pub(super) values: AlignedBuf,
+    pub(super) values: StoredBuf,
 }
 
 /// One panel of a [`PackedB`].
-pub(super) struct Panel<'a> {
-    pub values: &'a [f32],
+pub(super) struct Panel<'a, T> {
+    pub values: &'a [T],
     /// Columns of B in it.
     pub width: usize,
     /// Vectors in a row of it.
@@ -35,8 +37,23 @@ impl PackedB {
     /// # Errors
     /// A wrong length, or no memory.
     pub fn from_rows(isa: Isa, pool: &Pool, weight: &[f32], n: usize, k: usize) -> Result<PackedB> {
+        PackedB::from_rows_in(isa, pool, Precision::F32, weight, n, k)
+    }
+
+    /// [`PackedB::from_rows`] stored in `precision`.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_rows_in(
+        isa: Isa,
+        pool: &Pool,
+        precision: Precision,
+        weight: &[f32],
+        n: usize,
+        k: usize,
+    ) -> Result<PackedB> {
         check("PackedB::from_rows", weight.len(), n, k)?;
-        PackedB::build(isa, pool, k, n, |panel, first, width, stride| {
+        PackedB::build(isa, pool, precision, k, n, |panel, first, width, stride| {
             for k0 in (0..k).step_by(LINE) {
                 let k1 = k.min(k0 + LINE);
                 for column in 0..width {
@@ -54,8 +71,23 @@ impl PackedB {
     /// # Errors
     /// A wrong length, or no memory.
     pub fn from_columns(isa: Isa, pool: &Pool, b: &[f32], k: usize, n: usize) -> Result<PackedB> {
+        PackedB::from_columns_in(isa, pool, Precision::F32, b, k, n)
+    }
+
+    /// [`PackedB::from_columns`] stored in `precision`.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_columns_in(
+        isa: Isa,
+        pool: &Pool,
+        precision: Precision,
+        b: &[f32],
+        k: usize,
+        n: usize,
+    ) -> Result<PackedB> {
         check("PackedB::from_columns", b.len(), k, n)?;
-        PackedB::build(isa, pool, k, n, |panel, first, width, stride| {
+        PackedB::build(isa, pool, precision, k, n, |panel, first, width, stride| {
             for (row, target) in panel.chunks_exact_mut(stride).enumerate() {
                 target[..width].copy_from_slice(&b[row * n + first..][..width]);
             }
@@ -66,36 +98,101 @@ impl PackedB {
         self.values.bytes()
     }
 
-    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already (the tasks touch their pages first, not one
-    /// thread for all).
+    pub fn precision(&self) -> Precision {
+        self.values.precision()
+    }
+
+    /// The reverse of [`PackedB::from_rows_in`]: row-major [n, k], as rounded as it was stored.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn to_rows(&self, pool: &Pool) -> Result<AlignedBuf> {
+        let mut out = AlignedBuf::uninit(self.n * self.k)?;
+        match &self.values {
+            StoredBuf::F32(values) => self.unpack(pool, values, &mut out),
+            StoredBuf::Bf16(values) => self.unpack(pool, values, &mut out),
+        }
+        Ok(out)
+    }
+
+    fn unpack<T: Stored>(&self, pool: &Pool, values: &[T], out: &mut [f32]) {
+        let target = SendPtr::new(out);
+        pool.run(self.panels(), &|index| {
+            let panel = self.panel(values, index);
+            let stride = self.stride(panel.nv);
+            // SAFETY: panels are disjoint ranges of rows of `out`.
+            let rows = unsafe { target.slice(index * self.shape.nr() * self.k, panel.width * self.k) };
+            with_scratch(stride, |scratch| {
+                for (at, row) in panel.values.chunks_exact(stride).enumerate() {
+                    T::load_row(row, self.shape.lanes, scratch);
+                    for (column, row) in rows.chunks_exact_mut(self.k).enumerate() {
+                        row[at] = scratch[column];
+                    }
+                }
+            });
+        });
+    }
+
+    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already (the tasks touch their pages first, not
+    /// one thread for all).
     fn build(
         isa: Isa,
         pool: &Pool,
+        precision: Precision,
         k: usize,
         n: usize,
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
     ) -> Result<PackedB> {
-        let shape = Shape::for_isa(isa);
-        let nr = shape.nr();
-        let padded = n.next_multiple_of(shape.lanes);
-        let len = padded.checked_mul(k).ok_or(Error::OutOfMemory {
+        let shape = Shape::stored(isa, precision);
+        let unit = match precision {
+            Precision::F32 => shape.lanes,
+            Precision::Bf16 => 2 * shape.lanes,
+        };
+        let len = n.next_multiple_of(unit).checked_mul(k).ok_or(Error::OutOfMemory {
             bytes: usize::MAX,
             what: "a packed matrix",
         })?;
-        let mut values = AlignedBuf::uninit(len)?;
-        let target = SendPtr::new(&mut values);
-        pool.run(n.div_ceil(nr), &|index| {
+        let values = StoredBuf::uninit(precision, len)?;
+        let mut packed = PackedB { k, n, shape, values };
+        // Taken out while the panels' places are asked for.
+        let mut values = std::mem::replace(&mut packed.values, StoredBuf::F32(AlignedBuf::empty()));
+        match &mut values {
+            StoredBuf::F32(values) => packed.fill(pool, values, fill),
+            StoredBuf::Bf16(values) => packed.fill(pool, values, fill),
+        }
+        packed.values = values;
+        Ok(packed)
+    }
+
+    fn fill<T: Stored>(&self, pool: &Pool, values: &mut [T], fill: impl Fn(&mut [f32], usize, usize, usize) + Sync) {
+        let (k, nr, lanes) = (self.k, self.shape.nr(), self.shape.lanes);
+        let unit = if T::PAIRED { 2 * lanes } else { lanes };
+        let target = SendPtr::new(values);
+        pool.run(self.n.div_ceil(nr), &|index| {
             let first = index * nr;
-            let stride = nr.min(padded - first);
-            // SAFETY: panels are disjoint ranges that together make up `len`.
+            let width = nr.min(self.n - first);
+            let stride = width.next_multiple_of(unit);
+            // SAFETY: panels are disjoint ranges that together make up the buffer.
             let panel = unsafe { target.slice(first * k, stride * k) };
-            let width = nr.min(n - first);
-            if width < stride {
-                panel.fill(0.0);
-            }
-            fill(panel, first, width, stride);
+            with_scratch(stride * k, |scratch| {
+                if width < stride {
+                    scratch.fill(0.0);
+                }
+                fill(scratch, first, width, stride);
+                for (row, target) in scratch.chunks_exact(stride).zip(panel.chunks_exact_mut(stride)) {
+                    T::store_row(row, lanes, target);
+                }
+            });
         });
-        Ok(PackedB { k, n, shape, values })
+    }
+
+    /// Values in a row of a panel of `nv` vectors.
+    pub(super) fn stride(&self, nv: usize) -> usize {
+        let nv = match self.values.precision() {
+            Precision::F32 => nv,
+            Precision::Bf16 => nv.next_multiple_of(2),
+        };
+        nv * self.shape.lanes
     }
 
     /// Panels of `columns` columns, at least one.
@@ -112,26 +209,14 @@ impl PackedB {
         self.n.div_ceil(self.shape.nr())
     }
 
-    pub(super) fn panel(&self, index: usize) -> Panel<'_> {
+    pub(super) fn panel<'a, T: Stored>(&self, values: &'a [T], index: usize) -> Panel<'a, T> {
         let first = index * self.shape.nr();
         let width = self.shape.nr().min(self.n - first);
         let nv = width.div_ceil(self.shape.lanes);
         Panel {
-            values: &self.values[first * self.k..][..nv * self.shape.lanes * self.k],
+            values: &values[first * self.k..][..self.stride(nv) * self.k],
             width,
             nv,
         }
     }
-}
-
-fn check(op: &'static str, found: usize, rows: usize, columns: usize) -> Result<()> {
-    if rows.checked_mul(columns) == Some(found) {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        op,
-        what: "the matrix",
-        found: format!("{found} values"),
-        expected: format!("[{rows}, {columns}]"),
-    })
 }

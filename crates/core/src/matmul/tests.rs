@@ -219,3 +219,42 @@ fn wrong_lengths_are_errors() {
         .is_err()
     );
 }
+
+#[test]
+fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for (i, &m) in SIZES.iter().enumerate() {
+            for (j, &n) in SIZES.iter().enumerate() {
+                let k = [SIZES[(i * 7 + j * 3) % SIZES.len()], 1537][usize::from(i == 7 && j % 5 == 0)];
+                let (a, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+                let rounded: Vec<f32> = weight.iter().map(|&x| from_bf16(to_bf16(x))).collect();
+                let half = PackedB::from_rows_in(isa, &pools[1], Precision::Bf16, &weight, n, k).unwrap();
+                let full = PackedB::from_rows(isa, &pools[0], &rounded, n, k).unwrap();
+                let columns = transpose(&weight, n, k);
+                let twin = PackedB::from_columns_in(isa, &pools[0], Precision::Bf16, &columns, k, n).unwrap();
+                let name = format!("{} {m}x{k}x{n}", isa.name());
+                let of = |b: &PackedB| {
+                    run(
+                        isa,
+                        &pools,
+                        &a,
+                        m,
+                        b,
+                        Some(&bias),
+                        Accumulate::Overwrite,
+                        &vec![0.0; m * n],
+                    )
+                };
+                let expected = of(&full);
+                assert_eq!(of(&half), expected, "{name}");
+                assert_eq!(of(&twin), expected, "{name}");
+                assert_eq!(half.to_rows(&pools[1]).unwrap()[..], rounded, "{name}");
+                assert_eq!(full.to_rows(&pools[0]).unwrap()[..], rounded, "{name}");
+                if n % (2 * half.shape.lanes) == 0 {
+                    assert_eq!(2 * half.bytes(), full.bytes(), "{name}");
+                }
+            }
+        }
+    }
+}

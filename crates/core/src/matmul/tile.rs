@@ -1,5 +1,6 @@
 //! The micro-kernel: a register tile of `MR` rows x `NV` vectors, and its choice by instruction set.
 
+use super::stored::{Precision, Stored};
 use crate::simd::{Isa, Scalar, Simd};
 
 /// The largest register tile of an instruction set.
@@ -38,6 +39,18 @@ impl Shape {
         }
     }
 
+    /// For weights of a precision: bf16 comes in pairs of vectors.
+    pub fn stored(isa: Isa, precision: Precision) -> Shape {
+        let shape = Shape::for_isa(isa);
+        match precision {
+            Precision::Bf16 if shape.nv > 1 => Shape {
+                nv: shape.nv / 2 * 2,
+                ..shape
+            },
+            _ => shape,
+        }
+    }
+
     pub fn for_isa(isa: Isa) -> Shape {
         struct Ask;
         impl crate::simd::Kernel for Ask {
@@ -53,11 +66,11 @@ impl Shape {
 
 /// One call of the micro-kernel: `out[rows, width] (+)= scale * a[rows, k] · b[k, nv * lanes] (+ bias)`.
 #[derive(Clone, Copy)]
-pub struct Tile {
+pub struct Tile<T> {
     pub a: *const f32,
     /// Distance between rows of A.
     pub lda: usize,
-    pub b: *const f32,
+    pub b: *const T,
     /// Distance between rows of B: the panel's width, or a whole row of an unpacked B.
     pub ldb: usize,
     pub k: usize,
@@ -77,14 +90,14 @@ pub struct Tile {
 /// # Safety
 /// The pointers of `tile` are valid for the shape it states; `out` overlaps neither input.
 #[inline(always)]
-pub unsafe fn run<S: Simd>(s: S, tile: &Tile, rows: usize, nv: usize) {
+pub unsafe fn run<S: Simd, T: Stored>(s: S, tile: &Tile<T>, rows: usize, nv: usize) {
     // SAFETY: passed on to `run_rows`.
     unsafe {
         match (const { Shape::of::<S>().nv }, nv) {
-            (2.., 2) => run_rows::<S, 2>(s, tile, rows),
-            (3.., 3) => run_rows::<S, 3>(s, tile, rows),
-            (4.., 4) => run_rows::<S, 4>(s, tile, rows),
-            _ => run_rows::<S, 1>(s, tile, rows),
+            (2.., 2) => run_rows::<S, T, 2>(s, tile, rows),
+            (3.., 3) => run_rows::<S, T, 3>(s, tile, rows),
+            (4.., 4) => run_rows::<S, T, 4>(s, tile, rows),
+            _ => run_rows::<S, T, 1>(s, tile, rows),
         }
     }
 }
@@ -92,25 +105,25 @@ pub unsafe fn run<S: Simd>(s: S, tile: &Tile, rows: usize, nv: usize) {
 /// The third parameter is the number of accumulator sets: short tiles split K over several, since one FMA waits 4 cycles for
 /// the one before it in its chain and two start every cycle: at least 8 chains are needed.
 #[inline(always)]
-unsafe fn run_rows<S: Simd, const NV: usize>(s: S, tile: &Tile, rows: usize) {
+unsafe fn run_rows<S: Simd, T: Stored, const NV: usize>(s: S, tile: &Tile<T>, rows: usize) {
     // SAFETY: the caller's promise, for each variant.
     unsafe {
         match (const { Shape::of::<S>().mr }, rows) {
-            (_, 1) if NV == 1 => micro::<S, 1, NV, 8>(s, tile),
-            (_, 1) => micro::<S, 1, NV, 4>(s, tile),
-            (_, 2) if NV == 1 => micro::<S, 2, NV, 4>(s, tile),
-            (_, 2) => micro::<S, 2, NV, 2>(s, tile),
-            (_, 3) => micro::<S, 3, NV, 2>(s, tile),
-            (_, 4) if NV == 1 => micro::<S, 4, NV, 2>(s, tile),
-            (_, 4) => micro::<S, 4, NV, 1>(s, tile),
-            (5.., 5) => micro::<S, 5, NV, 1>(s, tile),
-            (6.., 6) => micro::<S, 6, NV, 1>(s, tile),
-            (7.., 7) => micro::<S, 7, NV, 1>(s, tile),
-            (8.., 8) => micro::<S, 8, NV, 1>(s, tile),
-            (9.., 9) => micro::<S, 9, NV, 1>(s, tile),
-            (10.., 10) => micro::<S, 10, NV, 1>(s, tile),
-            (11.., 11) => micro::<S, 11, NV, 1>(s, tile),
-            (12.., 12) => micro::<S, 12, NV, 1>(s, tile),
+            (_, 1) if NV == 1 => micro::<S, T, 1, NV, 8>(s, tile),
+            (_, 1) => micro::<S, T, 1, NV, 4>(s, tile),
+            (_, 2) if NV == 1 => micro::<S, T, 2, NV, 4>(s, tile),
+            (_, 2) => micro::<S, T, 2, NV, 2>(s, tile),
+            (_, 3) => micro::<S, T, 3, NV, 2>(s, tile),
+            (_, 4) if NV == 1 => micro::<S, T, 4, NV, 2>(s, tile),
+            (_, 4) => micro::<S, T, 4, NV, 1>(s, tile),
+            (5.., 5) => micro::<S, T, 5, NV, 1>(s, tile),
+            (6.., 6) => micro::<S, T, 6, NV, 1>(s, tile),
+            (7.., 7) => micro::<S, T, 7, NV, 1>(s, tile),
+            (8.., 8) => micro::<S, T, 8, NV, 1>(s, tile),
+            (9.., 9) => micro::<S, T, 9, NV, 1>(s, tile),
+            (10.., 10) => micro::<S, T, 10, NV, 1>(s, tile),
+            (11.., 11) => micro::<S, T, 11, NV, 1>(s, tile),
+            (12.., 12) => micro::<S, T, 12, NV, 1>(s, tile),
             _ => unreachable!("a tile of {rows} rows"),
         }
     }
@@ -134,7 +147,7 @@ macro_rules! unrolled {
 const UNROLL: usize = 4;
 
 #[inline(always)]
-unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s: S, tile: &Tile) {
+unsafe fn micro<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: usize>(s: S, tile: &Tile<T>) {
     let lanes = S::LANES;
     let mut acc = [[[s.zero(); NV]; MR]; SETS];
     // SAFETY: k indices stay below `k`, rows below MR, columns below NV * lanes: the extents the caller vouches for.
@@ -145,14 +158,18 @@ unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s:
         let mut left = tile.k;
         while left >= UNROLL * SETS {
             unrolled!(UNROLL, turn, {
-                unrolled!(SETS, set, step::<S, MR, NV>(s, &at, turn * SETS + set, &mut acc[set]))
+                unrolled!(
+                    SETS,
+                    set,
+                    step::<S, T, MR, NV>(s, &at, turn * SETS + set, &mut acc[set])
+                )
             });
             at.a = at.a.add(UNROLL * SETS);
             at.b = at.b.add(UNROLL * SETS * at.ldb);
             left -= UNROLL * SETS;
         }
         for _ in 0..left {
-            step::<S, MR, NV>(s, &at, 0, &mut acc[0]);
+            step::<S, T, MR, NV>(s, &at, 0, &mut acc[0]);
             at.a = at.a.add(1);
             at.b = at.b.add(at.ldb);
         }
@@ -166,7 +183,7 @@ unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s:
             });
         }
         if tile.width == NV * lanes {
-            finish::<S, MR, NV>(s, tile, &acc[0]);
+            finish::<S, T, MR, NV>(s, tile, &acc[0]);
         } else {
             // The copy keeps the accumulators themselves out of memory: only it is indexed by a variable.
             let mut copy = [[s.zero(); NV]; MR];
@@ -178,12 +195,17 @@ unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const SETS: usize>(s:
 
 /// acc += column k of A x row k of B.
 #[inline(always)]
-unsafe fn step<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, k: usize, acc: &mut [[S::F; NV]; MR]) {
+unsafe fn step<S: Simd, T: Stored, const MR: usize, const NV: usize>(
+    s: S,
+    tile: &Tile<T>,
+    k: usize,
+    acc: &mut [[S::F; NV]; MR],
+) {
     // SAFETY: as in `micro`.
     unsafe {
         let row = tile.b.add(k * tile.ldb);
         let mut b = [s.zero(); NV];
-        unrolled!(NV, v, b[v] = s.load(row.add(v * S::LANES)));
+        unrolled!(NV, v, b[v] = T::vector(s, row, v));
         unrolled!(MR, r, {
             let a = s.splat(*tile.a.add(r * tile.lda + k));
             unrolled!(NV, v, acc[r][v] = s.mul_add(a, b[v], acc[r][v]));
@@ -193,7 +215,7 @@ unsafe fn step<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, k: 
 
 /// Stores a tile of whole vectors.
 #[inline(always)]
-unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, acc: &[[S::F; NV]; MR]) {
+unsafe fn finish<S: Simd, T: Stored, const MR: usize, const NV: usize>(s: S, tile: &Tile<T>, acc: &[[S::F; NV]; MR]) {
     let scale = s.splat(tile.scale);
     let mut bias = [s.zero(); NV];
     // SAFETY: NV vectors of MR rows are valid in `out`, and NV vectors in `bias`.
@@ -224,7 +246,11 @@ unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, a
 
 /// Stores a tile whose last vector is cut by the edge of the matrix.
 #[inline(always)]
-unsafe fn finish_partial<S: Simd, const MR: usize, const NV: usize>(s: S, tile: &Tile, acc: &[[S::F; NV]; MR]) {
+unsafe fn finish_partial<S: Simd, T: Stored, const MR: usize, const NV: usize>(
+    s: S,
+    tile: &Tile<T>,
+    acc: &[[S::F; NV]; MR],
+) {
     let scale = s.splat(tile.scale);
     for (r, acc) in acc.iter().enumerate() {
         for (v, &sum) in acc.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Weights neuron-major in tiles `[d / TILE][neurons][TILE]`: what one non-zero activation reads is contiguous, and a tile of all
 //! neurons stays in L2 while a chunk of tokens passes over it.
 
-use crate::memory::AlignedBuf;
+use crate::matmul::{Precision, Stored, StoredBuf, with_scratch};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ pub struct PackedNeurons {
     pub d: usize,
     /// f32 of a neuron in one tile.
     pub(super) tile: usize,
-    pub(super) values: AlignedBuf,
+    pub(super) values: StoredBuf,
 }
 
 /// Vectors in a tile. A non-zero then costs one broadcast and `TILE_VECTORS` multiply-adds; with two sets of accumulators they fill
@@ -34,9 +34,25 @@ impl PackedNeurons {
     /// # Errors
     /// A wrong length, or no memory.
     pub fn from_neuron_rows(isa: Isa, pool: &Pool, w: &[f32], neurons: usize, d: usize) -> Result<PackedNeurons> {
+        PackedNeurons::from_neuron_rows_in(isa, pool, Precision::F32, w, neurons, d)
+    }
+
+    /// [`PackedNeurons::from_neuron_rows`] stored in `precision`.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_neuron_rows_in(
+        isa: Isa,
+        pool: &Pool,
+        precision: Precision,
+        w: &[f32],
+        neurons: usize,
+        d: usize,
+    ) -> Result<PackedNeurons> {
         PackedNeurons::build(
             isa,
             pool,
+            precision,
             w,
             neurons,
             d,
@@ -54,9 +70,25 @@ impl PackedNeurons {
     /// # Errors
     /// A wrong length, or no memory.
     pub fn from_neuron_columns(isa: Isa, pool: &Pool, w: &[f32], d: usize, neurons: usize) -> Result<PackedNeurons> {
+        PackedNeurons::from_neuron_columns_in(isa, pool, Precision::F32, w, d, neurons)
+    }
+
+    /// [`PackedNeurons::from_neuron_columns`] stored in `precision`.
+    ///
+    /// # Errors
+    /// A wrong length, or no memory.
+    pub fn from_neuron_columns_in(
+        isa: Isa,
+        pool: &Pool,
+        precision: Precision,
+        w: &[f32],
+        d: usize,
+        neurons: usize,
+    ) -> Result<PackedNeurons> {
         PackedNeurons::build(
             isa,
             pool,
+            precision,
             w,
             neurons,
             d,
@@ -89,9 +121,11 @@ impl PackedNeurons {
     }
 
     /// `fill(tile's values, first of its dimensions, how many, TILE)`; padding is zero already.
+    #[allow(clippy::too_many_arguments)]
     fn build(
         isa: Isa,
         pool: &Pool,
+        precision: Precision,
         w: &[f32],
         neurons: usize,
         d: usize,
@@ -107,20 +141,12 @@ impl PackedNeurons {
                 expected,
             });
         }
-        let tile = dispatch(isa, TileWidth);
-        let tiles = d.div_ceil(tile);
-        let mut values = AlignedBuf::uninit(tiles * neurons * tile)?;
-        let target = SendPtr::new(&mut values);
-        if neurons > 0 {
-            pool.run(tiles, &|index| {
-                // SAFETY: tiles are disjoint ranges that together make up the buffer.
-                let part = unsafe { target.slice(index * neurons * tile, neurons * tile) };
-                let width = tile.min(d - index * tile);
-                if width < tile {
-                    part.fill(0.0);
-                }
-                fill(part, index * tile, width, tile);
-            });
+        let (tile, lanes) = dispatch(isa, TileWidth);
+        let mut values = StoredBuf::uninit(precision, d.div_ceil(tile) * neurons * tile)?;
+        let shape = (neurons, d, tile, lanes);
+        match &mut values {
+            StoredBuf::F32(values) => fill_tiles(pool, values, shape, fill),
+            StoredBuf::Bf16(values) => fill_tiles(pool, values, shape, fill),
         }
         Ok(PackedNeurons {
             neurons,
@@ -131,24 +157,51 @@ impl PackedNeurons {
     }
 }
 
+fn fill_tiles<T: Stored>(
+    pool: &Pool,
+    values: &mut [T],
+    (neurons, d, tile, lanes): (usize, usize, usize, usize),
+    fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
+) {
+    if neurons == 0 {
+        return;
+    }
+    let target = SendPtr::new(values);
+    pool.run(d.div_ceil(tile), &|index| {
+        // SAFETY: tiles are disjoint ranges that together make up the buffer.
+        let part = unsafe { target.slice(index * neurons * tile, neurons * tile) };
+        let width = tile.min(d - index * tile);
+        with_scratch(neurons * tile, |scratch| {
+            if width < tile {
+                scratch.fill(0.0);
+            }
+            fill(scratch, index * tile, width, tile);
+            for (row, target) in scratch.chunks_exact(tile).zip(part.chunks_exact_mut(tile)) {
+                T::store_row(row, lanes, target);
+            }
+        });
+    });
+}
+
 struct TileWidth;
 
 impl Kernel for TileWidth {
-    type Output = usize;
+    /// (values of a neuron in a tile, lanes)
+    type Output = (usize, usize);
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> usize {
-        tile_vectors::<S>() * S::LANES
+    fn run<S: Simd>(self, _: S) -> (usize, usize) {
+        (tile_vectors::<S>() * S::LANES, S::LANES)
     }
 }
 
-/// Asks for the cache lines of `len` f32 at `start`; any address is fine.
+/// Asks for the cache lines of `len` values at `start`; any address is fine.
 #[inline(always)]
-pub(super) fn prefetch(start: *const f32, len: usize) {
+pub(super) fn prefetch<T>(start: *const T, len: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..len.div_ceil(16) {
+    for line in 0..(len * size_of::<T>()).div_ceil(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of every x86-64, and a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 16).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(line * 64)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (start, len);

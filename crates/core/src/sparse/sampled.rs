@@ -2,7 +2,7 @@
 
 use super::neurons::tile_vectors;
 use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK};
+use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK, Stored, StoredBuf};
 use crate::memory::AlignedBuf;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -125,17 +125,25 @@ impl Kernel for Group<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match const { tile_vectors::<S>() } {
-            2 => self.rows::<S, 2>(s),
-            4 => self.rows::<S, 4>(s),
-            _ => self.rows::<S, 8>(s),
+        match &self.w.values {
+            StoredBuf::F32(values) => self.group(s, values),
+            StoredBuf::Bf16(values) => self.group(s, values),
         }
     }
 }
 
 impl Group<'_> {
     #[inline(always)]
-    fn rows<S: Simd, const NV: usize>(&self, s: S) {
+    fn group<S: Simd, T: Stored>(&self, s: S, values: &[T]) {
+        match const { tile_vectors::<S>() } {
+            2 => self.rows::<S, T, 2>(s, values),
+            4 => self.rows::<S, T, 4>(s, values),
+            _ => self.rows::<S, T, 8>(s, values),
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, T: Stored, const NV: usize>(&self, s: S, weights: &[T]) {
         for index in self.blocks.clone() {
             let Block::Compact {
                 row_starts, indices, ..
@@ -157,10 +165,10 @@ impl Group<'_> {
                     let target = self.targets[index].at(start);
                     while i < high {
                         i += match high - i {
-                            1 => dots::<S, NV, 1>(s, self.w, dy, &all[i..], target.add(i)),
-                            2 => dots::<S, NV, 2>(s, self.w, dy, &all[i..], target.add(i)),
-                            3 => dots::<S, NV, 3>(s, self.w, dy, &all[i..], target.add(i)),
-                            _ => dots::<S, NV, 4>(s, self.w, dy, &all[i..], target.add(i)),
+                            1 => dots::<S, T, NV, 1>(s, self.w, weights, dy, &all[i..], target.add(i)),
+                            2 => dots::<S, T, NV, 2>(s, self.w, weights, dy, &all[i..], target.add(i)),
+                            3 => dots::<S, T, NV, 3>(s, self.w, weights, dy, &all[i..], target.add(i)),
+                            _ => dots::<S, T, NV, 4>(s, self.w, weights, dy, &all[i..], target.add(i)),
                         };
                     }
                 }
@@ -174,9 +182,10 @@ impl Group<'_> {
 /// # Safety
 /// `indices` has N entries below the number of neurons, `dy` has `d` values, `out` room for N.
 #[inline(always)]
-unsafe fn dots<S: Simd, const NV: usize, const N: usize>(
+unsafe fn dots<S: Simd, T: Stored, const NV: usize, const N: usize>(
     s: S,
     w: &PackedNeurons,
+    weights: &[T],
     dy: &[f32],
     indices: &[u16],
     out: *mut f32,
@@ -186,16 +195,20 @@ unsafe fn dots<S: Simd, const NV: usize, const N: usize>(
     let mut sums = [[s.zero(); 2]; N];
     // SAFETY: the caller's promise; every tile of a neuron is `width` long, and `dy` is read below `d` only.
     unsafe {
-        let mut rows = [w.values.as_ptr(); N];
+        let mut rows = [weights.as_ptr(); N];
         for (j, row) in rows.iter_mut().enumerate() {
             *row = row.add(indices[j] as usize * width);
         }
         let mut first = 0;
         while first + width <= w.d {
-            for v in 0..NV {
-                let x = s.load(dy.as_ptr().add(first + v * S::LANES));
+            // In pairs, which bf16 reads together.
+            for pair in 0..NV / 2 {
+                let at = dy.as_ptr().add(first + 2 * pair * S::LANES);
+                let x = [s.load(at), s.load(at.add(S::LANES))];
                 for j in 0..N {
-                    sums[j][v % 2] = s.mul_add(x, s.load(rows[j].add(v * S::LANES)), sums[j][v % 2]);
+                    for (half, &x) in x.iter().enumerate() {
+                        sums[j][half] = s.mul_add(x, T::vector(s, rows[j], 2 * pair + half), sums[j][half]);
+                    }
                 }
             }
             for row in &mut rows {
@@ -204,12 +217,13 @@ unsafe fn dots<S: Simd, const NV: usize, const N: usize>(
             first += width;
         }
         let mut v = 0;
-        while first + v < w.d {
-            let x = s.load_partial(dy.as_ptr().add(first + v), S::LANES.min(w.d - first - v));
+        while first + v * S::LANES < w.d {
+            let column = first + v * S::LANES;
+            let x = s.load_partial(dy.as_ptr().add(column), S::LANES.min(w.d - column));
             for j in 0..N {
-                sums[j][0] = s.mul_add(x, s.load(rows[j].add(v)), sums[j][0]);
+                sums[j][0] = s.mul_add(x, T::vector(s, rows[j], v), sums[j][0]);
             }
-            v += S::LANES;
+            v += 1;
         }
         for (j, [a, b]) in sums.into_iter().enumerate() {
             *out.add(j) = s.reduce_add(s.add(a, b));

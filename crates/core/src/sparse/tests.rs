@@ -2,7 +2,7 @@
 
 use super::reference::{close, masked, numbers, product, sparse_numbers, transpose};
 use super::*;
-use crate::matmul::{Accumulate, PackedB};
+use crate::matmul::{Accumulate, PackedB, Precision, StoredBuf, from_bf16, to_bf16};
 
 const DENSITIES: [f32; 4] = [0.0, 0.01, 0.3, 1.0];
 /// rows, neurons, d
@@ -82,7 +82,10 @@ fn zero_skip_product() {
         let packed = PackedNeurons::from_neuron_rows(isa, &pools[0], &w, neurons, d).unwrap();
         let columns =
             PackedNeurons::from_neuron_columns(isa, &pools[1], &transpose(&w, neurons, d), d, neurons).unwrap();
-        assert!(same(&packed.values, &columns.values), "{name}");
+        let (StoredBuf::F32(by_rows), StoredBuf::F32(by_columns)) = (&packed.values, &columns.values) else {
+            panic!("{name}: not f32");
+        };
+        assert!(same(by_rows, by_columns), "{name}");
         let dense = PackedB::from_columns(isa, &pools[1], &w, neurons, d).unwrap();
         let expected = product(o, &w, rows, neurons, d);
         let [one, two] = [0, 1].map(|i| {
@@ -124,6 +127,33 @@ fn zero_skip_product() {
             .map(|(x, &old)| old as f64 - 2.0 * x)
             .collect();
         close(&one.1, &sum, 4 * neurons, name);
+    });
+}
+
+#[test]
+fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
+    every(|name, isa, pools, (rows, neurons, d), _, activations| {
+        let w = numbers(neurons * d, 3);
+        let rounded: Vec<f32> = w.iter().map(|&x| from_bf16(to_bf16(x))).collect();
+        let dy = numbers(rows * d, 4);
+        let products = |precision: Precision, w: &[f32]| {
+            let (pool, mode) = (&pools[1], Accumulate::Overwrite);
+            let packed = PackedNeurons::from_neuron_rows_in(isa, pool, precision, w, neurons, d).unwrap();
+            let columns = transpose(w, neurons, d);
+            let twin = PackedNeurons::from_neuron_columns_in(isa, pool, precision, &columns, d, neurons).unwrap();
+            let down = PackedB::from_columns_in(isa, pool, precision, w, neurons, d).unwrap();
+            let up = PackedB::from_rows_in(isa, pool, precision, w, neurons, d).unwrap();
+            let (mut out, mut out2) = (vec![f32::NAN; rows * d], vec![f32::NAN; rows * d]);
+            zero_skip(isa, pool, activations, &packed, &down, None, mode, &mut out);
+            zero_skip(isa, pool, activations, &twin, &down, None, mode, &mut out2);
+            assert!(same(&out, &out2), "{name}");
+            let gradient = sampled(isa, pool, &dy, activations, &packed, &up).unwrap();
+            (out, gradient.to_dense(pool).unwrap(), packed.bytes())
+        };
+        let half = products(Precision::Bf16, &w);
+        let full = products(Precision::F32, &rounded);
+        assert!(same(&half.0, &full.0) && same(&half.1, &full.1), "{name}");
+        assert_eq!(2 * half.2, full.2, "{name}");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::neurons::{prefetch, tile_vectors};
 use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK};
+use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK, Stored, StoredBuf};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
@@ -114,21 +114,29 @@ impl Kernel for Tile<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match const { tile_vectors::<S>() } {
-            2 => self.rows::<S, 2>(s),
-            4 => self.rows::<S, 4>(s),
-            _ => self.rows::<S, 8>(s),
+        match &self.w.values {
+            StoredBuf::F32(values) => self.tile(s, values),
+            StoredBuf::Bf16(values) => self.tile(s, values),
         }
     }
 }
 
 impl Tile<'_> {
     #[inline(always)]
-    fn rows<S: Simd, const NV: usize>(&self, s: S) {
+    fn tile<S: Simd, T: Stored>(&self, s: S, values: &[T]) {
+        match const { tile_vectors::<S>() } {
+            2 => self.rows::<S, T, 2>(s, values),
+            4 => self.rows::<S, T, 4>(s, values),
+            _ => self.rows::<S, T, 8>(s, values),
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, T: Stored, const NV: usize>(&self, s: S, values: &[T]) {
         let width = NV * S::LANES;
         let first = self.tile * width;
         let valid = width.min(self.w.d - first);
-        let weights = self.w.values[self.tile * self.w.stride()..][..self.w.stride()].as_ptr();
+        let weights = values[self.tile * self.w.stride()..][..self.w.stride()].as_ptr();
         for index in self.blocks.clone() {
             let Block::Compact {
                 row_starts,
@@ -143,7 +151,7 @@ impl Tile<'_> {
                 // SAFETY: `Activations::check` saw that row starts and indices are in range; this task alone writes these
                 // columns of these rows.
                 unsafe {
-                    let sum = gather::<S, NV>(s, weights, indices, values, range);
+                    let sum = gather::<S, T, NV>(s, weights, indices, values, range);
                     self.finish::<S, NV>(s, sum, (index * ROW_BLOCK + row) * self.w.d + first, first, valid);
                 }
             }
@@ -191,9 +199,9 @@ impl Tile<'_> {
 /// # Safety
 /// `range` is in range of both slices, and every index below the number of rows at `weights`.
 #[inline(always)]
-unsafe fn gather<S: Simd, const NV: usize>(
+unsafe fn gather<S: Simd, T: Stored, const NV: usize>(
     s: S,
-    weights: *const f32,
+    weights: *const T,
     indices: &[u16],
     values: &[f32],
     range: std::ops::Range<usize>,
@@ -207,7 +215,7 @@ unsafe fn gather<S: Simd, const NV: usize>(
             let row = weights.add(*indices.get_unchecked(i) as usize * width);
             let value = s.splat(*values.get_unchecked(i));
             for (v, sum) in sum.iter_mut().enumerate() {
-                *sum = s.mul_add(value, s.load(row.add(v * S::LANES)), *sum);
+                *sum = s.mul_add(value, T::vector(s, row, v), *sum);
             }
         };
         let mut i = range.start;
