@@ -25,6 +25,7 @@ export { generate, type GenerateOptions } from './generation/generate.js';
 export * from './metrics/index.js';
 export type { Model, ModelInfo, ModelOptions } from './models/model.js';
 export { ForwardContext } from './nn/forward-context.js';
+export { freezeWeights, type Precision } from './nn/freeze-weights.js';
 export { getPeftModel, PeftModel, type PeftOptions } from './peft/peft-model.js';
 export { scope } from './tensor/scope.js';
 export { Tensor } from './tensor/tensor.js';

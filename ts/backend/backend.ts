@@ -24,6 +24,8 @@ export interface Backend {
   endScope(): number;
   /** Moves a tensor `levels` scopes outwards; 0: out of all of them. */
   keep(x: number, levels: number): number;
+  /** Keeps a weight in its packed forms only, rounded where `precision` is bf16. Writing to it makes it f32 again. */
+  freezeWeight(weight: number, precision: string): number;
   liveTensors(): number;
   liveBytes(): number;
 

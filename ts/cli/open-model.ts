@@ -9,6 +9,7 @@ import { textLimit } from '../heads/encode-text.js';
 import type { Head } from '../heads/head.js';
 import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
+import type { Precision } from '../nn/freeze-weights.js';
 import { applyAdapter, readAdapter } from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
 
@@ -28,7 +29,7 @@ export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefine
 
 /** Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. */
 export async function openModel(
-  paths: { model: string; adapter?: string | undefined },
+  paths: { model: string; adapter?: string | undefined; precision?: Precision | undefined },
   backend: Backend,
   head: Head,
   options: ModelOptions = {},
@@ -36,6 +37,7 @@ export async function openModel(
   const adapter = paths.adapter === undefined ? undefined : readAdapter(paths.adapter);
   const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
   const base = await AutoModel.fromPretrained(paths.model, {
+    precision: paths.precision,
     ...options,
     backend,
     head: head.name,

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
 import { TASKS } from '../data/tasks/index.js';
+import type { Precision } from '../nn/freeze-weights.js';
 import { METHOD_NAMES } from '../peft/index.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
 import { downloadModelPaths } from './download-model-paths.js';
@@ -56,6 +57,7 @@ export function addCommonOptions(command: Command): Command {
 export interface ModelPathOptions {
   model: string;
   adapter?: string;
+  precision?: Precision;
   head?: string;
   revision?: string;
 }
@@ -64,6 +66,12 @@ export function addModelOptions(command: Command): Command {
   return command
     .requiredOption('--model <dir>', 'Hugging Face model directory, or the name of a model on the hub')
     .option('--adapter <dir>', "adapter directory in peft's format, or its name on the hub")
+    .addOption(
+      new Option(
+        '--precision <name>',
+        'f32, or bf16: frozen weights in half the memory, what is trained stays f32 (default: f32)',
+      ).choices(['f32', 'bf16']),
+    )
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
     .option(
       '--head <name>',

@@ -7,6 +7,7 @@ import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
 import type { Decoding } from '../models/decoding.js';
 import type { Model } from '../models/model.js';
+import { freezeWeights } from '../nn/freeze-weights.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { yieldToEvents } from '../tensor/yield-to-events.js';
@@ -63,6 +64,7 @@ export async function generate(
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const { batchSize, ...settings } = validate(schema, given, 'generation');
   checkPrompts(model, prompts, settings.maxNewTokens);
+  freezeWeights(model, model.precision);
   const newSearch = searches(model, settings);
   const tokens: number[][] = [];
   for (const indices of batchIndices(prompts.length, batchSize)) {

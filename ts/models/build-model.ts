@@ -23,9 +23,15 @@ export function buildModel(
   source: TensorSource,
   options: BuildOptions,
 ): Model {
+  const { precision = 'f32' } = options;
+  if (precision !== 'f32' && precision !== 'bf16') {
+    throw new DeftuneError(`precision is ${showValue(precision)}, expected 'f32' or 'bf16'`);
+  }
   const family = modelFamily(config['model_type'], configName);
   const head = familyHead(family, options.head, config['architectures'], configName);
-  return family.build(backend, config, source, head, options);
+  const model = family.build(backend, config, source, head, options);
+  model.precision = precision;
+  return model;
 }
 
 /** Checks that a config.json holds an object. */

@@ -2,6 +2,7 @@ import type { Backend } from '../backend/backend.js';
 import type { RaggedBatch } from '../data/batching.js';
 import type { Head, HeadInfo, HeadOutput } from '../heads/head.js';
 import type { ForwardContext } from '../nn/forward-context.js';
+import type { Precision } from '../nn/freeze-weights.js';
 import { Module } from '../nn/module.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Decoding } from './decoding.js';
@@ -32,6 +33,8 @@ export abstract class Model extends Module {
   abstract readonly info: ModelInfo;
   abstract readonly head: Head;
   abstract readonly backend: Backend;
+  /** How frozen weights are stored from the first run or the injection of a PEFT method on; see `freezeWeights`. */
+  precision: Precision = 'f32';
 
   /** logits, as many rows as the head says: [sequences, numLabels], [labelled tokens, vocabSize], ... */
   abstract forward(batch: RaggedBatch, context: ForwardContext): Tensor;
@@ -67,6 +70,8 @@ export interface ModelOptions {
   generationConfig?: Readonly<Record<string, unknown>> | undefined;
   /** Seed of the new head's weights; default 0. */
   seed?: number | undefined;
+  /** How frozen weights are stored: `f32` (default), or `bf16` in half the memory. What is trained stays f32. */
+  precision?: Precision | undefined;
   /** Told what is worth knowing, e.g. that a new head was made. */
   onNotice?: ((notice: string) => void) | undefined;
 }

@@ -1,6 +1,7 @@
 import { DeftuneError } from '../error.js';
 import type { TensorToStore } from '../io/safetensors.js';
 import type { Model } from '../models/model.js';
+import { freezeWeights } from '../nn/freeze-weights.js';
 import type { Parameter } from '../nn/parameter.js';
 import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
@@ -25,6 +26,7 @@ export class PeftModel {
   static inject(base: Model, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
     for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
     method.inject(base, config, seed);
+    freezeWeights(base, base.precision);
     return new PeftModel(base, method, config);
   }
 

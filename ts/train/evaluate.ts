@@ -5,6 +5,7 @@ import { noGrad } from '../autograd/node.js';
 import { generate } from '../generation/generate.js';
 import type { HeadOutput } from '../heads/head.js';
 import type { Model } from '../models/model.js';
+import { freezeWeights } from '../nn/freeze-weights.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
 import { yieldToEvents } from '../tensor/yield-to-events.js';
@@ -37,6 +38,7 @@ export async function predict(
   { batchSize = 32, onProgress }: PredictOptions = {},
 ): Promise<Predictions> {
   const { head, info, backend } = model;
+  freezeWeights(model, model.precision);
   const meter = new DensityMeter();
   const outputs: HeadOutput[] = [];
   let tokens = 0;

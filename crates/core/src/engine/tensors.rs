@@ -328,12 +328,15 @@ impl Engine {
         Ok(self.new_f32(rows as usize, cols as usize, buffer))
     }
 
+    /// A copy as f32 values, of a frozen weight too.
     pub fn duplicate(&mut self, x: u32) -> Result<u32> {
         let (rows, cols) = self.shape(x)?;
-        let source = self.f32("duplicate", x)?;
-        let mut buffer = AlignedBuf::uninit(source.len())?;
-        buffer.copy_from_slice(source);
-        Ok(self.new_f32(rows, cols, buffer))
+        let tensor = self.tensors.get(x)?;
+        let copy = match &tensor.data {
+            Data::Frozen => tensor.packs.stored()?.to_rows(&self.pool)?,
+            _ => AlignedBuf::from_slice(self.f32("duplicate", x)?)?,
+        };
+        Ok(self.new_f32(rows, cols, copy))
     }
 
     /// Frees one tensor; 1 when it existed.

@@ -1,0 +1,87 @@
+// precision 'bf16' is f32 arithmetic on frozen weights that were rounded to bf16: the results have the same bits.
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import type { Backend } from '../../ts/backend/backend.js';
+import { createBackend } from '../../ts/backend/create-backend-node.js';
+import { AutoModelForSequenceClassification } from '../../ts/models/auto-model-node.js';
+import type { Model, ModelOptions } from '../../ts/models/model.js';
+import { Linear } from '../../ts/nn/linear.js';
+import { getPeftModel } from '../../ts/peft/peft-model.js';
+import { predict } from '../../ts/train/evaluate.js';
+import { Trainer } from '../../ts/train/trainer.js';
+import { onEachBackend } from '../backend/on-each-backend.js';
+
+const directory = fileURLToPath(new URL('../fixtures/bert/relu/model/', import.meta.url));
+const open = (backend: Backend, options: ModelOptions): Promise<Model> =>
+  AutoModelForSequenceClassification.fromPretrained(directory, { backend, ...options });
+const examples = [
+  { inputIds: [2, 5, 7, 9, 3], label: 1 },
+  { inputIds: [3], label: 0 },
+  { inputIds: [2, 11, 4, 3], label: 0 },
+];
+
+/** Rounds to nearest even, as bf16. */
+function rounded(values: Float32Array): Float32Array {
+  const bits = new Uint32Array(values.slice().buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i] as number;
+    bits[i] = (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000;
+  }
+  return new Float32Array(bits.buffer);
+}
+
+function roundLinears(model: Model, except: readonly string[] = []): void {
+  for (const [path, module] of model.namedModules()) {
+    if (!(module instanceof Linear) || except.includes(path)) continue;
+    model.backend.writeF32(module.weight.handle, rounded(module.weight.toFloats()));
+  }
+}
+
+const logits = async (model: Model): Promise<unknown> => (await predict(model, examples)).outputs;
+
+onEachBackend('bf16 predicts with the bits of f32 on rounded weights, and reads them back', async (t, backend) => {
+  const [half, full] = [await open(backend, { precision: 'bf16' }), await open(backend, {})];
+  t.notDeepEqual(await logits(half), await logits(full));
+  roundLinears(full);
+  t.deepEqual(await logits(half), await logits(full));
+  const weights = (model: Model): Float32Array[] =>
+    [...model.namedParameters()].map(([, parameter]) => parameter.toFloats());
+  t.deepEqual(weights(half), weights(full));
+});
+
+onEachBackend('training in bf16 rounds what is frozen and nothing else', async (t, backend) => {
+  const losses = async (model: Model, method: string): Promise<number[]> => {
+    const trained = getPeftModel(model, { method, seed: 3 });
+    const args = { maxSteps: 4, batchSize: 2, learningRate: 1e-2, seed: 5 };
+    const result = await new Trainer({ model: trained, trainDataset: examples, args }).train();
+    return result.log.map(({ loss }) => loss);
+  };
+  for (const method of ['lora', 'head', 'full']) {
+    const [half, full] = [await open(backend, { precision: 'bf16' }), await open(backend, {})];
+    if (method !== 'full') roundLinears(full, ['classifier']);
+    t.deepEqual(await losses(half, method), await losses(full, method), method);
+  }
+});
+
+test('bf16 halves the memory of frozen linear layers, forward and backward forms alike', async (t) => {
+  const bytes = async (precision: 'f32' | 'bf16'): Promise<number> => {
+    const backend = await createBackend({ backend: 'native', threads: 1 });
+    const weight = backend.uploadF32(new Float32Array(768 * 3072).fill(0.1), 768, 3072);
+    const x = backend.uploadF32(new Float32Array(2 * 3072), 2, 3072);
+    const before = backend.liveBytes();
+    backend.freezeWeight(weight, precision);
+    backend.beginScope();
+    const y = backend.linear(x, weight, 0);
+    backend.linearBackwardInput(y, weight, 0);
+    backend.endScope();
+    return backend.liveBytes() - before + 768 * 3072 * 4;
+  };
+  t.is(await bytes('f32'), 2 * 768 * 3072 * 4);
+  t.is(await bytes('bf16'), 768 * 3072 * 4);
+});
+
+test('another precision is refused', async (t) => {
+  const backend = await createBackend();
+  const precision = 'f16' as unknown as 'bf16';
+  await t.throwsAsync(open(backend, { precision }), { message: /precision is "f16", expected 'f32' or 'bf16'/ });
+});
