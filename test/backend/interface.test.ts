@@ -25,6 +25,7 @@ function plain(type: string): string {
     u32: 'number',
     f64: 'number',
     bool: 'boolean',
+    String: 'string',
   };
   // wasm-bindgen also accepts plain arrays.
   const narrowed = type.replace(' | number[]', '');
