@@ -17,6 +17,15 @@ const MODELS: Record<string, [folder: string, head: string, example: (rng: Rng) 
   'GPT-2': ['gpt2/model', 'CausalLM', (rng) => withLabels(ids(rng, 20))],
   T5: ['t5/relu/model', 'Seq2SeqLM', (rng) => ({ inputIds: ids(rng, 16), labelIds: ids(rng, 12) })],
   'T5 v1.1': ['t5/gated/model', 'Seq2SeqLM', (rng) => ({ inputIds: ids(rng, 16), labelIds: ids(rng, 12) })],
+  ViT: [
+    'vit/model',
+    'ImageClassification',
+    (rng) => ({
+      inputIds: [],
+      pixelValues: Float32Array.from({ length: 2 * 12 * 8 }, () => rng.nextFloat()),
+      label: rng.nextBelow(2),
+    }),
+  ],
 };
 const METHODS: PeftOptions[] = [
   { method: 'lora', r: 2, targetModules: 'all-linear', loraDropout: 0.2 },
