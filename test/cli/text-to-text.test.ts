@@ -253,7 +253,7 @@ test('questions as text to text: exact match and F1 of what is written', async (
     join(folder, 'in.jsonl'),
     records.map(({ answers, ...record }) => ({ ...record, answers: [...answers].reverse() })),
   );
-  const [out, args] = [join(folder, 'out'), FULL.map((arg) => (arg === '60' ? '150' : arg))];
+  const [out, args] = [join(folder, 'out'), FULL.map((arg) => (arg === '60' ? '400' : arg))];
   const { evaluation } = await runJson(t, [
     ...['train', '--model', model, '--train-file', file, '--valid-file', file, '--out', out, ...args],
   ]);
