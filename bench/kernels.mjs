@@ -12,9 +12,10 @@ const options = benchOptions('npm run bench --', 'Times the kernels.', (command)
     .option('--only <groups>', 'matmul, transposed, sparse, mlp (by comma)', 'matmul,transposed,sparse,mlp')
     .option('--rounds <n>', 'times each work is asked for; the best counts', numberFrom(1), 5)
     .option('--threads <n>', 'threads of the two-thread figures', numberFrom(1), 2)
+    .option('--precision <name>', 'of the weights: f32 or bf16', 'f32')
     .option('--no-peer', 'leave PyTorch out'),
 );
-const { rounds, threads } = options;
+const { rounds, threads, precision } = options;
 const wants = (group) => options.only.split(',').includes(group);
 
 /** Builds the Rust side; returns the executable. */
@@ -58,7 +59,7 @@ for (const [name, bytes] of [
 }
 
 /** One product: ours on one thread against the peak, ours on `threads` against the peer and against one thread. */
-async function matmul(m, k, n, precision) {
+async function matmul(m, k, n) {
   const flops = 2 * m * k * n;
   const rate = (seconds) => (seconds === undefined ? null : flops / seconds / 1e9);
   const line = (count) => `matmul ${m} ${k} ${n} ${count} ${precision}`;
@@ -115,7 +116,7 @@ if (wants('matmul')) {
     [768, 3072],
     [3072, 768],
   ]) {
-    for (const m of [1, 8, 32, 128, 512]) await matmul(m, k, n, 'f32');
+    for (const m of [1, 8, 32, 128, 512]) await matmul(m, k, n);
     report.print(`M x ${k} x ${n} (rows x inputs x outputs)`, peerName);
   }
 }
@@ -163,8 +164,8 @@ if (wants('sparse')) {
       for (const percent of percents) {
         const [sparse, full] = await interleaved(
           [
-            [ours, `${name} ${percent} ${count}`],
-            [ours, `${dense} ${count}`],
+            [ours, `${name} ${percent} ${count} ${precision}`],
+            [ours, `${dense} ${count} ${precision}`],
           ],
           rounds,
         );
@@ -172,6 +173,7 @@ if (wants('sparse')) {
         const flops = (2 * 800 * 768 * 3072 * percent) / 100;
         report.add({
           work: `${name} at ${percent} %, ${count} thread(s)`,
+          precision,
           unit: 'ms',
           ours: sparse * 1e3,
           peer: full * 1e3,
@@ -195,14 +197,15 @@ if (wants('mlp')) {
   for (const percent of [1, 3, 5, 10, 20, 50]) {
     const [sparse, full, theirs] = await interleaved(
       [
-        [ours, `mlp ${percent} ${threads} f32`],
-        [ours, `mlp 50 ${threads} f32`],
-        [peer, `mlp ${threads} f32`],
+        [ours, `mlp ${percent} ${threads} ${precision}`],
+        [ours, `mlp 50 ${threads} ${precision}`],
+        [peer, `mlp ${threads} ${precision}`],
       ],
       rounds,
     );
     report.add({
       work: `MLP at ${percent} %, against our dense`,
+      precision,
       unit: 'ms',
       ours: sparse * 1e3,
       peer: full * 1e3,
@@ -210,6 +213,7 @@ if (wants('mlp')) {
     });
     report.add({
       work: `MLP at ${percent} %, against the peer`,
+      precision,
       unit: 'ms',
       ours: sparse * 1e3,
       peer: theirs === undefined ? null : theirs * 1e3,

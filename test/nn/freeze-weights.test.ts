@@ -1,6 +1,7 @@
-// precision 'bf16' is f32 arithmetic on frozen weights that were rounded to bf16: the results have the same bits.
+// precision 'bf16' is f32 arithmetic on frozen weights that were rounded to bf16: the results have the same bits. Where the CPU multiplies bf16 by
+// itself, what is multiplied with them is rounded too.
 import { fileURLToPath } from 'node:url';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { Backend } from '../../ts/backend/backend.js';
 import { createBackend } from '../../ts/backend/create-backend-node.js';
 import { AutoModelForSequenceClassification } from '../../ts/models/auto-model-node.js';
@@ -37,13 +38,30 @@ function roundLinears(model: Model, except: readonly string[] = []): void {
   }
 }
 
-const logits = async (model: Model): Promise<unknown> => (await predict(model, examples)).outputs;
+const logits = async (model: Model): Promise<number[]> =>
+  (await predict(model, examples)).outputs.flatMap((output) => numbersIn(output));
+
+/** The numbers in a value, in order. */
+const numbersIn = (value: unknown): number[] => {
+  if (typeof value === 'number') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(numbersIn) : [];
+};
+
+/** Whether the CPU's own bf16 arithmetic is used. */
+const roundsRows = (backend: Backend): boolean => /-(amx|bf16)$/.test(backend.isaName());
+
+function agree(t: ExecutionContext, backend: Backend, found: number[], expected: number[], what?: string): void {
+  t.is(found.length, expected.length, what);
+  t.true(found.length > 0, what);
+  if (!roundsRows(backend)) return t.deepEqual(found, expected, what);
+  found.forEach((value, index) => t.true(Math.abs(value - (expected[index] as number)) < 0.02, `${what} ${value}`));
+}
 
 onEachBackend('bf16 predicts with the bits of f32 on rounded weights, and reads them back', async (t, backend) => {
   const [half, full] = [await open(backend, { precision: 'bf16' }), await open(backend, {})];
   t.notDeepEqual(await logits(half), await logits(full));
   roundLinears(full);
-  t.deepEqual(await logits(half), await logits(full));
+  agree(t, backend, await logits(half), await logits(full));
   const weights = (model: Model): Float32Array[] =>
     [...model.namedParameters()].map(([, parameter]) => parameter.toFloats());
   t.deepEqual(weights(half), weights(full));
@@ -59,7 +77,7 @@ onEachBackend('training in bf16 rounds what is frozen and nothing else', async (
   for (const method of ['lora', 'head', 'full']) {
     const [half, full] = [await open(backend, { precision: 'bf16' }), await open(backend, {})];
     if (method !== 'full') roundLinears(full, ['classifier']);
-    t.deepEqual(await losses(half, method), await losses(full, method), method);
+    agree(t, backend, await losses(half, method), await losses(full, method), method);
   }
 });
 

@@ -7,21 +7,25 @@
 //! |---|---|
 //! | `describe` | CPU, cores, instruction set |
 //! | `peak T` | GFLOP/s of FMA |
+//! | `peak-bf16 T` | GFLOP/s of the unit for bf16 |
 //! | `bandwidth T BYTES` | GB/s of reading BYTES over and over, by each thread |
-//! | `matmul M K N T f32` | seconds of a call |
-//! | `row-blocks M K N T f32` | the same, blocks handed to a sink |
+//! | `matmul M K N T f32\|bf16` | seconds of a call |
+//! | `row-blocks M K N T f32\|bf16` | the same, blocks handed to a sink |
 //! | `at-b P Q ROWS T` | seconds of aᵀ · b |
-//! | `dense-down T` | seconds of o · W, 800 tokens, 3072 neurons, 768 wide |
-//! | `dense-up T` | seconds of dy · Wᵀ |
-//! | `zero-skip P T`, `sampled P T`, `sparse-at-b P T` | the sparse products, whatever the density |
-//! | `chosen P T`, `chosen-sampled P T` | the same with blocks dense or compact by the crossover |
-//! | `compact P T` | seconds of compaction |
-//! | `mlp P T f32` | seconds of forward and backward of a frozen MLP (768, 3072, 768) with ReLU at P % |
+//! | `dense-down T f32\|bf16` | seconds of o · W, 800 tokens, 3072 neurons, 768 wide |
+//! | `dense-up T f32\|bf16` | seconds of dy · Wᵀ |
+//! | `zero-skip P T f32\|bf16`, `sampled ...`, `sparse-at-b ...` | the sparse products, whatever the density |
+//! | `chosen P T f32\|bf16`, `chosen-sampled ...` | the same with blocks dense or compact by the crossover |
+//! | `compact P T f32` | seconds of compaction |
+//! | `mlp P T f32\|bf16` | seconds of forward and backward of a frozen MLP (768, 3072, 768) with ReLU at P % |
 //! | `forget` | 0; frees what the works hold |
 
 use deftune_core::engine::Engine;
-use deftune_core::matmul::{Accumulate, PackedB, matmul, matmul_at_b, matmul_row_blocks};
+use deftune_core::matmul::{Accumulate, PackedB, Precision, matmul, matmul_at_b, matmul_row_blocks};
+use deftune_core::memory::AlignedBuf;
 use deftune_core::ops::activation::ActivationKind;
+#[cfg(target_arch = "x86_64")]
+use deftune_core::simd::{Bf16Unit, amx, avx512_bf16};
 use deftune_core::simd::{Isa, Kernel, Simd, dispatch};
 use deftune_core::sparse::{Activations, CROSSOVER, PackedNeurons, compact_block, sampled, sparse_at_b, zero_skip};
 use deftune_core::threads::Pool;
@@ -145,6 +149,7 @@ impl Bench {
         match words.first().copied().unwrap_or_default() {
             "describe" => Ok(format!("{}, {} cores, {}", cpu(), Pool::available(), self.isa.name())),
             "peak" => Ok(self.peak(number(1)?).to_string()),
+            "peak-bf16" => Ok(self.peak_bf16(number(1)?)?.to_string()),
             "bandwidth" => Ok(self.bandwidth(number(1)?, number(2)?).to_string()),
             "forget" => {
                 self.works.clear();
@@ -174,10 +179,42 @@ impl Bench {
         flops / seconds / 1e9
     }
 
+    /// GFLOP/s of all threads together on bf16; an error where the CPU has no unit for it.
+    #[cfg(target_arch = "x86_64")]
+    fn peak_bf16(&mut self, threads: usize) -> Result<f64, String> {
+        const LENGTH: usize = 100_000;
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let run = move || match isa.bf16_unit() {
+            // SAFETY: the instruction set was detected.
+            Some(Bf16Unit::Tiles) => unsafe { amx::probe(LENGTH) },
+            Some(Bf16Unit::Dot) => avx512_bf16::probe(isa, LENGTH),
+            None => f64::NAN,
+        };
+        let flops = run() * threads as f64;
+        if flops.is_nan() {
+            return Err(format!("{} has no unit for bf16", isa.name()));
+        }
+        let seconds = best(&mut || {
+            pool.run(threads, &|_| {
+                black_box(run());
+            })
+        });
+        Ok(flops / seconds / 1e9)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn peak_bf16(&mut self, _: usize) -> Result<f64, String> {
+        Err(format!("{} has no unit for bf16", self.isa.name()))
+    }
+
     /// GB/s of all threads together, each reading `bytes` of its own.
     fn bandwidth(&mut self, threads: usize, bytes: usize) -> f64 {
         let (isa, pool) = (self.isa, self.pool(threads));
-        let sources: Vec<Vec<f32>> = (0..threads).map(|i| numbers(bytes / 4, i as u64 + 1)).collect();
+        // Aligned: a vector of AVX-512 that crosses a cache line costs two reads.
+        let sources = (0..threads).map(|i| AlignedBuf::from_slice(&numbers(bytes / 4, i as u64 + 1)));
+        let sources = sources
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap_or_else(|error| panic!("{error}"));
         let passes = (16_000_000 / bytes).max(1);
         let seconds = best(&mut || {
             pool.run(threads, &|index| {
@@ -192,22 +229,26 @@ impl Bench {
     fn prepare(&mut self, words: &[&str], number: &dyn Fn(usize) -> Result<usize, String>) -> Result<Work, String> {
         match words[0] {
             "matmul" | "row-blocks" => {
-                precision(words.get(5))?;
-                self.product(words[0] == "matmul", number(1)?, number(2)?, number(3)?, number(4)?)
+                let precision = precision(words.get(5))?;
+                let sizes = [number(1)?, number(2)?, number(3)?];
+                self.product(words[0] == "matmul", sizes, number(4)?, precision)
             }
             "at-b" => self.transposed(number(1)?, number(2)?, number(3)?, number(4)?),
-            "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?),
-            "mlp" => {
-                precision(words.get(3))?;
-                self.mlp(percent(words)?, number(2)?)
-            }
-            _ => self.sparse(words[0], percent(words)?, number(2)?),
+            "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?, precision(words.get(2))?),
+            "mlp" => self.mlp(percent(words)?, number(2)?, words.get(3).copied().unwrap_or_default()),
+            _ => self.sparse(words[0], percent(words)?, number(2)?, precision(words.get(3))?),
         }
     }
 
-    fn product(&mut self, plain: bool, m: usize, k: usize, n: usize, threads: usize) -> Result<Work, String> {
+    fn product(
+        &mut self,
+        plain: bool,
+        [m, k, n]: [usize; 3],
+        threads: usize,
+        precision: Precision,
+    ) -> Result<Work, String> {
         let (isa, pool) = (self.isa, self.pool(threads));
-        let packed = PackedB::from_rows(isa, &pool, &numbers(k * n, 2), n, k).map_err(message)?;
+        let packed = PackedB::from_rows_in(isa, &pool, precision, &numbers(k * n, 2), n, k).map_err(message)?;
         let (a, mut out) = (numbers(m * k, 1), vec![0.0; m * n]);
         let mode = Accumulate::Overwrite;
         if plain {
@@ -231,13 +272,14 @@ impl Bench {
         }))
     }
 
-    fn dense(&mut self, down: bool, threads: usize) -> Result<Work, String> {
+    fn dense(&mut self, down: bool, threads: usize, precision: Precision) -> Result<Work, String> {
         let (isa, pool) = (self.isa, self.pool(threads));
         let w = numbers(NEURONS * D, 3);
         let (packed, inputs, outputs) = if down {
-            (PackedB::from_columns(isa, &pool, &w, NEURONS, D), NEURONS, D)
+            let packed = PackedB::from_columns_in(isa, &pool, precision, &w, NEURONS, D);
+            (packed, NEURONS, D)
         } else {
-            (PackedB::from_rows(isa, &pool, &w, NEURONS, D), D, NEURONS)
+            (PackedB::from_rows_in(isa, &pool, precision, &w, NEURONS, D), D, NEURONS)
         };
         let packed = packed.map_err(message)?;
         let (x, mut out) = (numbers(ROWS * inputs, 4), vec![0.0; ROWS * outputs]);
@@ -247,7 +289,7 @@ impl Bench {
         }))
     }
 
-    fn sparse(&mut self, name: &str, percent: f32, threads: usize) -> Result<Work, String> {
+    fn sparse(&mut self, name: &str, percent: f32, threads: usize, precision: Precision) -> Result<Work, String> {
         let (isa, pool) = (self.isa, self.pool(threads));
         let w = numbers(NEURONS * D, 3);
         let o = sparse_numbers(ROWS * NEURONS, percent, 5);
@@ -259,21 +301,21 @@ impl Bench {
                 })
             }));
         }
-        let packed = PackedNeurons::from_neuron_rows(isa, &pool, &w, NEURONS, D).map_err(message)?;
+        let packed = PackedNeurons::from_neuron_rows_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
         let crossover = if name.starts_with("chosen") { CROSSOVER } else { 2.0 };
         let o = Activations::from_dense(isa, &pool, &o, ROWS, NEURONS, crossover).map_err(message)?;
         let dy = numbers(ROWS * D, 4);
         let mode = Accumulate::Overwrite;
         match name {
             "zero-skip" | "chosen" => {
-                let down = PackedB::from_columns(isa, &pool, &w, NEURONS, D).map_err(message)?;
+                let down = PackedB::from_columns_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
                 let mut out = vec![0.0; ROWS * D];
                 Ok(Box::new(move || {
                     zero_skip(isa, &pool, &o, &packed, &down, None, mode, &mut out)
                 }))
             }
             "sampled" | "chosen-sampled" => {
-                let up = PackedB::from_rows(isa, &pool, &w, NEURONS, D).map_err(message)?;
+                let up = PackedB::from_rows_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
                 Ok(Box::new(move || {
                     let _ = black_box(sampled(isa, &pool, &dy, &o, &packed, &up));
                 }))
@@ -290,7 +332,7 @@ impl Bench {
 
     /// The biases of the up-projection put its activations at the wanted density: x and W are uniform, so their products are near normal
     /// with variance D/9.
-    fn mlp(&mut self, percent: f32, threads: usize) -> Result<Work, String> {
+    fn mlp(&mut self, percent: f32, threads: usize, precision: &str) -> Result<Work, String> {
         let mut engine = Engine::new(threads as u32, self.isa.name()).map_err(message)?;
         let x = engine.upload_f32(&numbers(ROWS * D, 4), ROWS as u32, D as u32);
         let up = engine.upload_f32(&numbers(NEURONS * D, 3), NEURONS as u32, D as u32);
@@ -300,6 +342,9 @@ impl Bench {
         let dy = engine.upload_f32(&numbers(ROWS * D, 6), ROWS as u32, D as u32);
         let [x, up, down, bias, dy] = [x, up, down, bias, dy].map(|handle| handle.map_err(message));
         let (x, up, down, bias, dy) = (x?, up?, down?, bias?, dy?);
+        for weight in [up, down] {
+            engine.freeze_weight(weight, precision.into()).map_err(message)?;
+        }
         let relu = ActivationKind::Relu as u32;
         let mut step = move || -> deftune_core::Result<()> {
             engine.begin_scope()?;
@@ -325,11 +370,9 @@ fn percent(words: &[&str]) -> Result<f32, String> {
     word.parse().map_err(|_| format!("{word:?} is not a percentage"))
 }
 
-fn precision(word: Option<&&str>) -> Result<(), String> {
-    match word {
-        Some(&"f32") => Ok(()),
-        other => Err(format!("{other:?} is no precision, expected f32")),
-    }
+fn precision(word: Option<&&str>) -> Result<Precision, String> {
+    word.and_then(|name| Precision::from_name(name))
+        .ok_or_else(|| format!("{word:?} is no precision, expected f32 or bf16"))
 }
 
 /// x with P(standard normal > x) = `share`: bisection on the tail of erfc by its continued fraction is more than a bench needs, so the

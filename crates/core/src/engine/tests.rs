@@ -347,7 +347,14 @@ fn a_frozen_weight_multiplies_reads_and_thaws() {
                     let dx = engine.linear_backward_input(dy, weight, input).unwrap();
                     (engine.read_f32(y).unwrap(), engine.read_f32(dx).unwrap())
                 };
-                assert!(of(&mut engine, frozen) == of(&mut engine, plain), "{precision}");
+                let (found, twin) = (of(&mut engine, frozen), of(&mut engine, plain));
+                if precision == "bf16" && isa.bf16_unit().is_some() {
+                    // Such a unit rounds the rows too (its own tests are exact).
+                    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.05);
+                    assert!(close(&found.0, &twin.0) && close(&found.1, &twin.1), "{}", isa.name());
+                } else {
+                    assert!(found == twin, "{precision}");
+                }
             }
             // Frozen again it changes nothing; written to it is an ordinary tensor.
             engine.freeze_weight(frozen, precision.into()).unwrap();

@@ -1,6 +1,6 @@
 //! aᵀ · b: weight gradients.
 
-use super::tile::{self, Shape, Tile};
+use super::tile::{self, Shape, Target, Tile};
 use super::{Accumulate, PackedB, matmul};
 use crate::memory::AlignedBuf;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
@@ -150,12 +150,14 @@ impl Kernel for TinyTask<'_> {
                         b,
                         ldb,
                         k: self.t,
-                        out: self.out.at(row * self.q + column),
-                        ldo: self.q,
-                        width,
-                        bias: std::ptr::null(),
-                        add,
-                        scale,
+                        to: Target {
+                            out: self.out.at(row * self.q + column),
+                            ldo: self.q,
+                            width,
+                            bias: std::ptr::null(),
+                            add,
+                            scale,
+                        },
                     };
                     tile::run(s, &tile, end - row, width.div_ceil(shape.lanes));
                 }

@@ -7,6 +7,7 @@
 mod at_b;
 mod block;
 mod pack;
+mod pairs;
 #[cfg(test)]
 pub(crate) mod reference;
 mod stored;
@@ -35,13 +36,23 @@ pub enum Accumulate {
     Add(f32),
 }
 
+impl Accumulate {
+    /// Factor of the product, and whether it is added to what `out` holds.
+    fn scale_and_add(self) -> (f32, bool) {
+        match self {
+            Accumulate::Overwrite => (1.0, false),
+            Accumulate::Add(scale) => (scale, true),
+        }
+    }
+}
+
 /// Rows of a block (BLIS `MC`): 48 x 768 f32 of A are 147 KB, which stay in L2 beside the panel of B (98 KB at most). Divisible
 /// by the tile of every instruction set.
 pub const ROW_BLOCK: usize = 48;
 
 /// Columns of a task (BLIS `NC`) for many rows. More make a task use its copy of A longer, fewer share out better: of 256, 384 and
 /// 768, 384 was the fastest (2-4 % over 256) at both K = 768 and K = 3072.
-pub(crate) const COLUMNS_MANY: usize = 384;
+const COLUMNS_MANY: usize = 384;
 
 /// Columns for each row block where the rows are few, so that columns make the tasks.
 const COLUMNS_FEW: usize = 64;
@@ -70,9 +81,9 @@ pub fn matmul(
     let mr = b.shape.mr;
     // Tiles are cut even (25 rows of 6 at most are 5 x 5, not 4 x 6 + 1): at 8 rows worth 80 -> 94 GFLOP/s on AVX2.
     let tiles = b.tiles(m);
-    let tiles_per_block = ROW_BLOCK / mr;
+    let tiles_per_block = b.task_rows() / mr;
     let blocks = tiles.div_ceil(tiles_per_block);
-    let columns = COLUMNS_MANY.min(COLUMNS_FEW * blocks);
+    let columns = b.task_columns().min(COLUMNS_FEW * blocks);
     let panels_per_chunk = b.panels_in(columns);
     let chunks = b.panels().div_ceil(panels_per_chunk);
     let target = SendPtr::new(out);
@@ -142,7 +153,7 @@ pub fn matmul_row_blocks(
         });
     }
     // Too few blocks to share out evenly: their columns are tasks too, and who finishes the last columns of a block calls `sink`.
-    let panels = b.panels_in(COLUMNS_MANY);
+    let panels = b.panels_in(b.task_columns());
     let chunks = b.panels().div_ceil(panels);
     let unfinished: Vec<AtomicUsize> = (0..blocks).map(|_| AtomicUsize::new(chunks)).collect();
     let mut buffer = AlignedBuf::uninit(m * b.n).unwrap_or_else(|error| panic!("{error}"));

@@ -2,7 +2,7 @@
 
 use super::stored::{Precision, Stored, StoredBuf, check};
 use super::tile::Shape;
-use super::with_scratch;
+use super::{COLUMNS_MANY, ROW_BLOCK, pairs, with_scratch};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
@@ -111,6 +111,7 @@ impl PackedB {
         match &self.values {
             StoredBuf::F32(values) => self.unpack(pool, values, &mut out),
             StoredBuf::Bf16(values) => self.unpack(pool, values, &mut out),
+            StoredBuf::Pairs(values) => self.unpack_pairs(pool, values, &mut out),
         }
         Ok(out)
     }
@@ -144,6 +145,9 @@ impl PackedB {
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
     ) -> Result<PackedB> {
         let shape = Shape::stored(isa, precision);
+        if precision == Precision::Bf16 && isa.bf16_unit().is_some() {
+            return PackedB::build_pairs(pool, shape, k, n, fill);
+        }
         let unit = match precision {
             Precision::F32 => shape.lanes,
             Precision::Bf16 => 2 * shape.lanes,
@@ -158,7 +162,7 @@ impl PackedB {
         let mut values = std::mem::replace(&mut packed.values, StoredBuf::F32(AlignedBuf::empty()));
         match &mut values {
             StoredBuf::F32(values) => packed.fill(pool, values, fill),
-            StoredBuf::Bf16(values) => packed.fill(pool, values, fill),
+            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => packed.fill(pool, values, fill),
         }
         packed.values = values;
         Ok(packed)
@@ -193,6 +197,22 @@ impl PackedB {
             Precision::Bf16 => nv.next_multiple_of(2),
         };
         nv * self.shape.lanes
+    }
+
+    /// Columns of a task (BLIS `NC`) for many rows.
+    pub(crate) fn task_columns(&self) -> usize {
+        match self.values {
+            StoredBuf::Pairs(_) => pairs::COLUMNS_MANY,
+            _ => COLUMNS_MANY,
+        }
+    }
+
+    /// Rows of a task.
+    pub(super) fn task_rows(&self) -> usize {
+        match self.values {
+            StoredBuf::Pairs(_) => pairs::TASK_ROWS,
+            _ => ROW_BLOCK,
+        }
     }
 
     /// Panels of `columns` columns, at least one.

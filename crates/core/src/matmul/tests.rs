@@ -223,7 +223,7 @@ fn wrong_lengths_are_errors() {
 #[test]
 fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
     let pools = pools();
-    for isa in Isa::available() {
+    for isa in Isa::available().into_iter().filter(|isa| isa.bf16_unit().is_none()) {
         for (i, &m) in SIZES.iter().enumerate() {
             for (j, &n) in SIZES.iter().enumerate() {
                 let k = [SIZES[(i * 7 + j * 3) % SIZES.len()], 1537][usize::from(i == 7 && j % 5 == 0)];
@@ -255,6 +255,67 @@ fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
                     assert_eq!(2 * half.bytes(), full.bytes(), "{name}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn bf16_units_multiply_rounded_rows_by_rounded_weights() {
+    let pools = pools();
+    let round = |values: &[f32]| -> Vec<f32> { values.iter().map(|&x| from_bf16(to_bf16(x))).collect() };
+    for isa in Isa::available().into_iter().filter(|isa| isa.bf16_unit().is_some()) {
+        for (i, &m) in SIZES.iter().enumerate() {
+            for (j, &n) in SIZES.iter().enumerate() {
+                let k = [SIZES[(i * 7 + j * 3) % SIZES.len()], 1537][usize::from(i == 7 && j % 5 == 0)];
+                let (a, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+                let columns = transpose(&weight, n, k);
+                let expected = product(&round(&a), &round(&columns), m, k, n);
+                let name = format!("{} {m}x{k}x{n}", isa.name());
+                let packed = PackedB::from_rows_in(isa, &pools[1], Precision::Bf16, &weight, n, k).unwrap();
+                let twin = PackedB::from_columns_in(isa, &pools[0], Precision::Bf16, &columns, k, n).unwrap();
+                let (empty, old) = (vec![f32::NAN; m * n], numbers(m * n, 4));
+                let plain = run(isa, &pools, &a, m, &packed, None, Accumulate::Overwrite, &empty);
+                close(&plain, &expected, k, &name);
+                let again = run(isa, &pools, &a, m, &twin, None, Accumulate::Overwrite, &empty);
+                assert_eq!(plain, again, "{name}");
+                let sum: Vec<f64> = (0..m * n)
+                    .map(|e| old[e] as f64 + 0.5 * expected[e] + bias[e % n] as f64)
+                    .collect();
+                let added = run(isa, &pools, &a, m, &packed, Some(&bias), Accumulate::Add(0.5), &old);
+                close(&added, &sum, k, &name);
+                assert_eq!(packed.to_rows(&pools[1]).unwrap()[..], round(&weight), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_units_keep_nan_and_take_row_blocks() {
+    let pool = Pool::new(2);
+    for isa in Isa::available() {
+        let (m, k, n) = (97, 40, 70);
+        let (mut a, weight) = (numbers(m * k, 1), numbers(n * k, 2));
+        a[50 * k + 7] = f32::NAN;
+        let packed = PackedB::from_rows_in(isa, &pool, Precision::Bf16, &weight, n, k).unwrap();
+        let mut out = vec![0.0; m * n];
+        matmul(isa, &pool, &a, m, &packed, None, Accumulate::Overwrite, &mut out);
+        for (row, values) in out.chunks(n).enumerate() {
+            assert!(
+                values.iter().all(|x| x.is_nan() == (row == 50)),
+                "{} row {row}",
+                isa.name()
+            );
+        }
+        let found = std::sync::Mutex::new(vec![0.0; m * n]);
+        matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|row, block| {
+            found.lock().unwrap()[row * n..][..block.len()].copy_from_slice(block);
+        });
+        for (e, (x, &y)) in found.into_inner().unwrap().iter().zip(&out).enumerate() {
+            assert!(
+                (x - y).abs() < 1e-4 || x.is_nan() && y.is_nan(),
+                "{} {e}: {x} {y}",
+                isa.name()
+            );
         }
     }
 }

@@ -3,9 +3,13 @@
 //! This is the one place that names `#[target_feature]`.
 
 #[cfg(target_arch = "x86_64")]
+pub mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512_bf16;
 mod isa;
 pub mod math;
 #[cfg(target_arch = "aarch64")]
@@ -29,6 +33,12 @@ pub struct Isa(Level);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
+    /// AVX-512 with the tiles of AMX for bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Amx,
+    /// AVX-512 with dot products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -40,7 +50,16 @@ enum Level {
     Scalar,
 }
 
-/// Environment variable that forces one instruction set (`avx512`, `avx2`, `neon`, `simd128`, `relaxed-simd`, `scalar`).
+/// What multiplies bf16 numbers by themselves; without one they are widened to f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bf16Unit {
+    /// `vdpbf16ps`: dot products of pairs.
+    Dot,
+    /// `tdpbf16ps`: products of tiles.
+    Tiles,
+}
+
+/// Environment variable that forces one instruction set (`avx512-amx`, `avx512-bf16`, `avx512`, `avx2`, `neon`, `simd128`, `relaxed-simd`, `scalar`).
 pub const ISA_VARIABLE: &str = "DEFTUNE_ISA";
 
 impl Isa {
@@ -56,7 +75,18 @@ impl Isa {
                 && is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
             {
+                let bf16 = is_x86_feature_detected!("avx512bf16");
+                if bf16 && amx::is_available() {
+                    found.push(Isa(Level::Avx512Amx));
+                }
+                if bf16 && !is_intel() {
+                    found.push(Isa(Level::Avx512Bf16));
+                }
                 found.push(Isa(Level::Avx512));
+                // Measured on Emerald Rapids: 88 GFLOP/s of `vdpbf16ps` a core, where widened bf16 reach 180.
+                if bf16 && is_intel() {
+                    found.push(Isa(Level::Avx512Bf16));
+                }
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 found.push(Isa(Level::Avx2));
@@ -91,8 +121,23 @@ impl Isa {
         }
     }
 
+    /// What multiplies bf16 numbers.
+    pub fn bf16_unit(self) -> Option<Bf16Unit> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Amx => Some(Bf16Unit::Tiles),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => Some(Bf16Unit::Dot),
+            _ => None,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Amx => "avx512-amx",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => "avx512-bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -106,13 +151,22 @@ impl Isa {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn is_intel() -> bool {
+    let vendor = core::arch::x86_64::__cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx]
+        .map(u32::to_le_bytes)
+        .as_flattened()
+        == b"GenuineIntel"
+}
+
 /// Runs `kernel` compiled for `isa`. Costs a branch and a call: dispatch once per tile, not per vector.
 #[inline]
 pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa.0 {
         // SAFETY: an `Isa` of this level exists only after detection of its features.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { run_avx512(kernel) },
+        Level::Avx512Amx | Level::Avx512Bf16 | Level::Avx512 => unsafe { run_avx512(kernel) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { run_avx2(kernel) },
@@ -124,6 +178,30 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Level::Simd128 => kernel.run(unsafe { simd128::Simd128::new() }),
         Level::Scalar => kernel.run(Scalar),
     }
+}
+
+/// A computation on bf16 pairs. Mark `run` `#[inline(always)]`.
+#[cfg(target_arch = "x86_64")]
+pub trait Bf16Kernel {
+    fn run(self, s: avx512_bf16::Avx512Bf16);
+}
+
+/// Runs `kernel` where the instruction set has a unit for bf16.
+///
+/// # Panics
+/// Where it has none.
+#[cfg(target_arch = "x86_64")]
+pub fn dispatch_bf16<K: Bf16Kernel>(isa: Isa, kernel: K) {
+    assert!(isa.bf16_unit().is_some(), "{} has no unit for bf16", isa.name());
+    // SAFETY: an `Isa` of these levels exists only after detection of AVX512_BF16 and the rest.
+    unsafe { run_avx512_bf16(kernel) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+unsafe fn run_avx512_bf16<K: Bf16Kernel>(kernel: K) {
+    // SAFETY: the caller has detected the features.
+    kernel.run(unsafe { avx512_bf16::Avx512Bf16::new() })
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use super::neurons::tile_vectors;
 use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK, Stored, StoredBuf};
+use crate::matmul::{self, Accumulate, PackedB, ROW_BLOCK, Stored, StoredBuf};
 use crate::memory::AlignedBuf;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -74,7 +74,7 @@ pub fn sampled(
     } else {
         blocks.len().div_ceil(chunk)
     };
-    let panels = dense.panels_in(COLUMNS_MANY);
+    let panels = dense.panels_in(dense.task_columns());
     let column_chunks = dense.panels().div_ceil(panels);
     pool.run(chunks * groups + dense_blocks.len() * column_chunks, &|task| {
         let Some(task) = task.checked_sub(chunks * groups) else {
@@ -127,7 +127,7 @@ impl Kernel for Group<'_> {
     fn run<S: Simd>(self, s: S) {
         match &self.w.values {
             StoredBuf::F32(values) => self.group(s, values),
-            StoredBuf::Bf16(values) => self.group(s, values),
+            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => self.group(s, values),
         }
     }
 }

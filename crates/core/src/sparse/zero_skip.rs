@@ -2,7 +2,7 @@
 
 use super::neurons::{prefetch, tile_vectors};
 use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, COLUMNS_MANY, PackedB, ROW_BLOCK, Stored, StoredBuf};
+use crate::matmul::{self, Accumulate, PackedB, ROW_BLOCK, Stored, StoredBuf};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
@@ -57,7 +57,7 @@ pub(super) fn multiply(
         o.blocks.len().div_ceil(chunk)
     };
     let (panels, column_chunks) = dense.map_or((1, 0), |dense| {
-        let panels = dense.panels_in(COLUMNS_MANY);
+        let panels = dense.panels_in(dense.task_columns());
         (panels, dense.panels().div_ceil(panels))
     });
     let target = SendPtr::new(out);
@@ -116,7 +116,7 @@ impl Kernel for Tile<'_> {
     fn run<S: Simd>(self, s: S) {
         match &self.w.values {
             StoredBuf::F32(values) => self.tile(s, values),
-            StoredBuf::Bf16(values) => self.tile(s, values),
+            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => self.tile(s, values),
         }
     }
 }

@@ -1,0 +1,363 @@
+//! Products on bf16 weights by the CPU's own bf16 arithmetic. The rows of A are rounded to bf16 too; sums are f32.
+//!
+//! A panel of B is `[k / 2][column][2]`: the values 2p and 2p + 1 of a column lie beside each other, as both `vdpbf16ps` and `tdpbf16ps`
+//! read them. K is padded with zeros to the depth of a tile, the last panel to whole ones.
+
+use super::block::Block;
+use super::pack::PackedB;
+use super::stored::{StoredBuf, from_bf16, to_bf16};
+use super::tile::{self, Shape, Target};
+use super::with_scratch;
+use crate::memory::AlignedBuf;
+use crate::simd::Isa;
+use crate::threads::{Pool, SendPtr};
+use crate::{Error, Result};
+
+/// Columns of a task for many rows: more than in f32, as each task rounds its rows anew.
+pub(super) const COLUMNS_MANY: usize = 1536;
+
+/// Rows of a task: the more, the less often the panels are read from the L2. 48 lose up to 25 % with AMX at 3072 columns.
+pub(super) const TASK_ROWS: usize = 96;
+
+/// K is a multiple of this: the depth of AMX's tiles.
+const DEPTH: usize = 32;
+
+/// Values between two rows of A beyond K: rows then start in different sets of the L1 whatever K is.
+const SKEW: usize = 32;
+
+impl PackedB {
+    /// K with its padding.
+    fn padded_k(&self) -> usize {
+        self.k.next_multiple_of(DEPTH)
+    }
+
+    /// Values of panel `index`, and its columns that are not padding.
+    #[cfg(target_arch = "x86_64")]
+    fn pairs<'a>(&self, values: &'a [u16], index: usize) -> (&'a [u16], usize) {
+        let len = self.shape.nr() * self.padded_k();
+        (
+            &values[index * len..][..len],
+            self.shape.nr().min(self.n - index * self.shape.nr()),
+        )
+    }
+
+    /// As [`PackedB::build`], for [`StoredBuf::Pairs`].
+    pub(super) fn build_pairs(
+        pool: &Pool,
+        shape: Shape,
+        k: usize,
+        n: usize,
+        fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
+    ) -> Result<PackedB> {
+        let len = n
+            .next_multiple_of(shape.nr())
+            .checked_mul(k.next_multiple_of(DEPTH))
+            .ok_or(Error::OutOfMemory {
+                bytes: usize::MAX,
+                what: "a packed matrix",
+            })?;
+        let mut values = AlignedBuf::<u16>::uninit(len)?;
+        let mut packed = PackedB {
+            k,
+            n,
+            shape,
+            values: StoredBuf::Pairs(AlignedBuf::empty()),
+        };
+        let (nr, padded) = (shape.nr(), packed.padded_k());
+        let target = SendPtr::new(&mut values);
+        pool.run(n.div_ceil(nr), &|index| {
+            let first = index * nr;
+            let width = nr.min(n - first);
+            // SAFETY: panels are disjoint ranges that together make up the buffer.
+            let panel = unsafe { target.slice(first * padded, nr * padded) };
+            with_scratch(nr * k, |scratch| {
+                if width < nr {
+                    scratch.fill(0.0);
+                }
+                fill(scratch, first, width, nr);
+                for (pair, target) in panel.chunks_exact_mut(2 * nr).enumerate() {
+                    for half in 0..2 {
+                        let row = scratch.get((2 * pair + half) * nr..(2 * pair + half + 1) * nr);
+                        for (column, target) in target[half..].iter_mut().step_by(2).enumerate() {
+                            *target = row.map_or(0, |row| to_bf16(row[column]));
+                        }
+                    }
+                }
+            });
+        });
+        packed.values = StoredBuf::Pairs(values);
+        Ok(packed)
+    }
+
+    /// Row-major [n, k].
+    pub(super) fn unpack_pairs(&self, pool: &Pool, values: &[u16], out: &mut [f32]) {
+        let (nr, padded) = (self.shape.nr(), self.padded_k());
+        let target = SendPtr::new(out);
+        pool.run(self.panels(), &|index| {
+            let panel = &values[index * nr * padded..][..nr * padded];
+            let width = nr.min(self.n - index * nr);
+            // SAFETY: panels are disjoint ranges of rows of `out`.
+            let rows = unsafe { target.slice(index * nr * self.k, width * self.k) };
+            for (column, row) in rows.chunks_exact_mut(self.k.max(1)).enumerate() {
+                for (at, value) in row.iter_mut().enumerate() {
+                    *value = from_bf16(panel[at / 2 * 2 * nr + 2 * column + at % 2]);
+                }
+            }
+        });
+    }
+}
+
+/// A block of rows times a range of panels.
+pub(super) fn run(isa: Isa, block: &Block, values: &[u16]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::run(isa, block, values);
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!(
+        "{} has no unit for bf16: {} values of {} rows",
+        isa.name(),
+        values.len(),
+        block.rows
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::*;
+    use crate::matmul::tile::unrolled;
+    use crate::simd::avx512_bf16::Avx512Bf16;
+    use crate::simd::{Bf16Kernel, Bf16Unit, Simd, amx, dispatch_bf16};
+    use std::sync::atomic::{Ordering, compiler_fence};
+
+    const _: () = assert!(DEPTH == amx::DEPTH);
+
+    pub fn run(isa: Isa, block: &Block, values: &[u16]) {
+        let tiles = isa.bf16_unit() == Some(Bf16Unit::Tiles);
+        let lda = block.b.padded_k() + SKEW;
+        let room = if tiles {
+            block.rows.next_multiple_of(amx::ROWS)
+        } else {
+            block.rows
+        };
+        // Two bf16 in the room of an f32. Not inside of the kernel: a closure there would be compiled without the instruction set.
+        with_scratch((room * lda).div_ceil(2), |scratch| {
+            // SAFETY: the same bytes, which are numbers of either type; u16 asks for less alignment.
+            let copy = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<u16>(), room * lda) };
+            dispatch_bf16(
+                isa,
+                Run {
+                    block,
+                    values,
+                    tiles,
+                    copy,
+                    lda,
+                },
+            );
+        });
+    }
+
+    struct Run<'a> {
+        block: &'a Block<'a>,
+        values: &'a [u16],
+        tiles: bool,
+        /// Room for the rows of A in bf16.
+        copy: &'a mut [u16],
+        lda: usize,
+    }
+
+    impl Bf16Kernel for Run<'_> {
+        #[inline(always)]
+        fn run(self, s: Avx512Bf16) {
+            let Block { a, rows, b, .. } = *self.block;
+            for (row, to) in self.copy.chunks_exact_mut(self.lda).enumerate() {
+                let from: &[f32] = if row < rows { &a[row * b.k..][..b.k] } else { &[] };
+                s.narrow(from, &mut to[..b.padded_k()]);
+            }
+            if self.tiles {
+                self.by_tiles(s);
+            } else {
+                self.by_dots(s);
+            }
+        }
+    }
+
+    impl Run<'_> {
+        /// Where the sums of rows from `row` on, columns of panel `index`, go.
+        #[inline(always)]
+        fn target(&self, row: usize, index: usize, width: usize) -> Target {
+            let Block {
+                b,
+                bias,
+                accumulate,
+                out,
+                ..
+            } = *self.block;
+            let (scale, add) = accumulate.scale_and_add();
+            let column = index * b.shape.nr();
+            Target {
+                // SAFETY: row and column are inside of the block's part of `out`.
+                out: unsafe { out.add(row * b.n + column) },
+                ldo: b.n,
+                width,
+                bias: bias.map_or(std::ptr::null(), |bias| bias[column..].as_ptr()),
+                add,
+                scale,
+            }
+        }
+
+        #[inline(always)]
+        fn by_dots(&self, s: Avx512Bf16) {
+            let (a, lda) = (&*self.copy, self.lda);
+            let Block {
+                rows,
+                tiles,
+                b,
+                ref panels,
+                ..
+            } = *self.block;
+            for index in panels.clone() {
+                let (panel, width) = b.pairs(self.values, index);
+                for tile in 0..tiles {
+                    let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
+                    let dots = Dots {
+                        a: &a[row * lda..],
+                        lda,
+                        panel,
+                        to: self.target(row, index, width),
+                    };
+                    dots.run_rows(s, end - row);
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn by_tiles(&self, s: Avx512Bf16) {
+            let (a, lda) = (&*self.copy, self.lda);
+            let Block {
+                rows, b, ref panels, ..
+            } = *self.block;
+            let steps = b.padded_k() / amx::DEPTH;
+            let mut sums = Sums([0.0; 2 * amx::ROWS * NR]);
+            // SAFETY: the unit was detected.
+            let unit = unsafe { amx::Tiles::configure() };
+            for index in panels.clone() {
+                let (panel, width) = b.pairs(self.values, index);
+                for row in (0..rows).step_by(2 * amx::ROWS) {
+                    let here = (rows - row).min(2 * amx::ROWS);
+                    let to = self.target(row, index, width);
+                    let first = a[row * lda..].as_ptr();
+                    // SAFETY: the copy of A has whole tiles of rows, padded in K as the panel is; a panel has the columns of two
+                    // tiles; `here` rows of `width` columns are in `out`.
+                    unsafe {
+                        if steps > 0 {
+                            let second = (here > amx::ROWS).then(|| first.add(amx::ROWS * lda));
+                            unit.two_columns(first, second, lda, panel.as_ptr(), steps, sums.0.as_mut_ptr());
+                        }
+                        store(s, &sums, &to, here);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Columns of a panel.
+    const NR: usize = 2 * amx::COLUMNS;
+
+    /// The sums of two tiles of rows.
+    #[repr(align(64))]
+    struct Sums([f32; 2 * amx::ROWS * NR]);
+
+    /// # Safety
+    /// `rows` rows of `to.width` columns are valid in `to.out`.
+    #[inline(always)]
+    unsafe fn store(s: Avx512Bf16, sums: &Sums, to: &Target, rows: usize) {
+        let s = s.base;
+        for (row, sums) in sums.0.chunks_exact(NR).take(rows).enumerate() {
+            // SAFETY: a row of sums has two vectors; the caller vouches for `out`.
+            unsafe {
+                let acc = [[s.load(sums.as_ptr()), s.load(sums.as_ptr().add(amx::COLUMNS))]];
+                let to = Target {
+                    out: to.out.add(row * to.ldo),
+                    ..*to
+                };
+                if to.width == NR {
+                    tile::finish::<_, 1, 2>(s, &to, &acc);
+                } else {
+                    tile::finish_partial::<_, 1, 2>(s, &to, &acc);
+                }
+            }
+        }
+    }
+
+    /// A tile of rows by dot products of pairs.
+    struct Dots<'a> {
+        a: &'a [u16],
+        lda: usize,
+        panel: &'a [u16],
+        to: Target,
+    }
+
+    impl Dots<'_> {
+        /// `rows`: at most 12. As with f32, short tiles split K over several accumulators.
+        #[inline(always)]
+        fn run_rows(&self, s: Avx512Bf16, rows: usize) {
+            match rows {
+                1 => self.run::<1, 4>(s),
+                2 => self.run::<2, 2>(s),
+                3 => self.run::<3, 2>(s),
+                4 => self.run::<4, 1>(s),
+                5 => self.run::<5, 1>(s),
+                6 => self.run::<6, 1>(s),
+                7 => self.run::<7, 1>(s),
+                8 => self.run::<8, 1>(s),
+                9 => self.run::<9, 1>(s),
+                10 => self.run::<10, 1>(s),
+                11 => self.run::<11, 1>(s),
+                12 => self.run::<12, 1>(s),
+                _ => unreachable!("a tile of {rows} rows"),
+            }
+        }
+
+        #[inline(always)]
+        fn run<const MR: usize, const SETS: usize>(&self, s: Avx512Bf16) {
+            let mut acc = [[[s.base.zero(); 2]; MR]; SETS];
+            let (mut a, mut b) = (self.a.as_ptr(), self.panel.as_ptr());
+            assert!(self.a.len() >= (MR - 1) * self.lda + self.panel.len() / NR, "dots: a");
+            // K's padding makes the pairs of a panel a multiple of any number of sets.
+            for _ in 0..self.panel.len() / (2 * NR) / SETS {
+                // SAFETY: the pairs are inside of MR rows of A and of the panel: the lengths were compared.
+                unsafe {
+                    unrolled!(SETS, set, {
+                        let row = b.add(2 * NR * set);
+                        let columns = [s.load_pairs(row), s.load_pairs(row.add(NR))];
+                        unrolled!(MR, r, {
+                            let pair = a.add(r * self.lda + 2 * set);
+                            acc[set][r][0] = s.dot(acc[set][r][0], pair, columns[0]);
+                            acc[set][r][1] = s.dot(acc[set][r][1], pair, columns[1]);
+                        });
+                        // As in f32's tile.
+                        compiler_fence(Ordering::SeqCst);
+                    });
+                }
+                a = a.wrapping_add(2 * SETS);
+                b = b.wrapping_add(2 * NR * SETS);
+            }
+            unrolled!(SETS - 1, set, {
+                unrolled!(
+                    MR,
+                    r,
+                    unrolled!(2, v, acc[0][r][v] = s.base.add(acc[0][r][v], acc[set + 1][r][v]))
+                )
+            });
+            let mut sums = [[s.base.zero(); 2]; MR];
+            unrolled!(MR, r, unrolled!(2, v, sums[r][v] = acc[0][r][v]));
+            // SAFETY: `to` is valid for MR rows of its width (see `target`).
+            unsafe {
+                if self.to.width == NR {
+                    tile::finish::<_, MR, 2>(s.base, &self.to, &sums);
+                } else {
+                    tile::finish_partial::<_, MR, 2>(s.base, &self.to, &sums);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! AMX: products of tiles of 16 x 32 and 32 x 16 bf16 numbers into tiles of 16 x 16 f32.
+//!
+//! Its intrinsics are not stable in Rust, so that the instructions are written out. No other code touches the tile registers.
+
+use core::arch::asm;
+use std::sync::OnceLock;
+
+/// Rows of a tile.
+pub const ROWS: usize = 16;
+/// Values of K in a tile.
+pub const DEPTH: usize = 32;
+/// Columns of a tile of the result.
+pub const COLUMNS: usize = 16;
+
+/// Whether the CPU has AMX with bf16, and the system lets this process use it. Asks the system once.
+pub fn is_available() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| has_instructions() && is_permitted())
+}
+
+fn has_instructions() -> bool {
+    const OSXSAVE: u32 = 1 << 27;
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    let (max, _) = core::arch::x86_64::__get_cpuid_max(0);
+    if max < 7 || core::arch::x86_64::__cpuid(1).ecx & OSXSAVE == 0 {
+        return false;
+    }
+    core::arch::x86_64::__cpuid_count(7, 0).edx & (AMX_BF16 | AMX_TILE) == AMX_BF16 | AMX_TILE
+}
+
+/// Linux saves the 8 KB of tile registers only of processes that asked for it.
+#[cfg(target_os = "linux")]
+fn is_permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: a system call without pointers; a kernel that does not know it answers with an error.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_permitted() -> bool {
+    false
+}
+
+/// Layout of the operand of `ldtilecfg`: palette 1, all tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIG: Config = Config {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// The tile registers of this thread, in use until it is dropped.
+pub struct Tiles(());
+
+impl Tiles {
+    /// # Safety
+    /// [`is_available`].
+    pub unsafe fn configure() -> Tiles {
+        // SAFETY: the caller's promise; CONFIG has the layout that the instruction reads.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
+        Tiles(())
+    }
+
+    /// `c` [16 · row tiles, 32] = `a` [16 · row tiles, 32 · `steps`] · B, for one or two row tiles and two column tiles.
+    ///
+    /// `a` and `second` are the two row tiles (row stride `lda` values); the row p of the pairs of B, 32 columns of values 2p and 2p + 1,
+    /// is at `b + 64 · p`; rows of `c` are 32 values apart.
+    ///
+    /// # Safety
+    /// The pointers are valid for these extents (`second`: where it is Some), and `steps` is not 0.
+    #[inline(always)]
+    pub unsafe fn two_columns(
+        &self,
+        a: *const u16,
+        second: Option<*const u16>,
+        lda: usize,
+        b: *const u16,
+        steps: usize,
+        c: *mut f32,
+    ) {
+        const ROW: usize = 128;
+        // SAFETY: the caller's promise about the pointers; the registers are configured (`self`) and used nowhere else.
+        unsafe {
+            let Some(second) = second else {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "2:",
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "tileloadd tmm4, [{a} + {lda}*1]",
+                    "tileloadd tmm7, [{b} + {row}*1 + 64]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "add {a}, 64",
+                    "add {b}, 2048",
+                    "dec {steps}",
+                    "jnz 2b",
+                    "tilestored [{c} + {row}*1], tmm0",
+                    "tilestored [{c} + {row}*1 + 64], tmm1",
+                    a = inout(reg) a => _,
+                    b = inout(reg) b => _,
+                    steps = inout(reg) steps => _,
+                    lda = in(reg) lda * 2,
+                    row = in(reg) ROW,
+                    c = in(reg) c,
+                    options(nostack)
+                );
+                return;
+            };
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                "tileloadd tmm6, [{b} + {row}*1]",
+                "tileloadd tmm4, [{a} + {lda}*1]",
+                "tileloadd tmm7, [{b} + {row}*1 + 64]",
+                "tileloadd tmm5, [{second} + {lda}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {a}, 64",
+                "add {second}, 64",
+                "add {b}, 2048",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{c} + {row}*1], tmm0",
+                "tilestored [{c} + {row}*1 + 64], tmm1",
+                "tilestored [{c} + {row}*1 + 2048], tmm2",
+                "tilestored [{c} + {row}*1 + 2112], tmm3",
+                a = inout(reg) a => _,
+                second = inout(reg) second => _,
+                b = inout(reg) b => _,
+                steps = inout(reg) steps => _,
+                lda = in(reg) lda * 2,
+                row = in(reg) ROW,
+                c = in(reg) c,
+                options(nostack)
+            );
+        }
+    }
+}
+
+/// FLOPs of `turns` turns of products whose operands stay in registers: what no kernel can beat.
+///
+/// # Safety
+/// [`is_available`].
+pub unsafe fn probe(turns: usize) -> f64 {
+    // SAFETY: the caller's promise.
+    let _tiles = unsafe { Tiles::configure() };
+    // SAFETY: the registers are configured; their values do not matter.
+    unsafe {
+        asm!(
+            "tilezero tmm4",
+            "tilezero tmm5",
+            "2:",
+            "tdpbf16ps tmm0, tmm4, tmm5",
+            "tdpbf16ps tmm1, tmm4, tmm5",
+            "tdpbf16ps tmm2, tmm4, tmm5",
+            "tdpbf16ps tmm3, tmm4, tmm5",
+            "dec {turns}",
+            "jnz 2b",
+            turns = inout(reg) turns => _,
+            options(nostack, nomem)
+        );
+    }
+    (turns * 4 * 2 * ROWS * COLUMNS * DEPTH) as f64
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: as in `configure`. A thread without tiles in use has less to save at a context switch.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
