@@ -12,7 +12,7 @@ use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
 use crate::ops::elementwise;
 use crate::simd::Isa;
-use crate::sparse::{Activations, Block, count_nonzeros};
+use crate::sparse::{Activations, Block, NEVER, count_nonzeros};
 
 impl Engine {
     /// o = f(pre) · up with its statistics, as [`Engine::activate`]. Returns `[o, featureMap [1, cols], elementMean [1, 1]]`.
@@ -23,9 +23,10 @@ impl Engine {
         check_width(OP, cols)?;
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, pre, up) = (self.isa, &self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
+        let crossover = if kind.is_relu_family() { self.crossover } else { NEVER };
         let finished = self.each_block(rows.div_ceil(ROW_BLOCK), |block| {
             let part = block * ROW_BLOCK * cols..((block + 1) * ROW_BLOCK).min(rows) * cols;
-            finish(isa, kind, &pre[part.clone()], &up[part], cols, eps)
+            finish(isa, kind, &pre[part.clone()], &up[part], cols, eps, crossover)
         });
         let mut results = self.collect(rows, cols, finished, 0)?;
         results.truncate(3);
@@ -94,14 +95,14 @@ impl Engine {
 }
 
 /// One block of o with its statistics.
-fn finish(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], cols: usize, eps: f64) -> Finished {
+fn finish(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], cols: usize, eps: f64, crossover: f32) -> Finished {
     let mut o = pre.to_vec();
     activation::forward_slice(isa, kind, &mut o);
     let open = count_nonzeros(isa, &o);
     elementwise::mul_slice(isa, &mut o, up);
     // A zero of `up` where the gate is open has a gradient (g · f(pre)) that a compact block would lose, so such a block stays dense.
     let lossless = count_nonzeros(isa, &o) == open;
-    measure(isa, &o, cols, eps, kind.is_relu_family() && lossless)
+    measure(isa, &o, cols, eps, if lossless { crossover } else { NEVER })
 }
 
 /// (g · up · f'(pre), g · f(pre)).

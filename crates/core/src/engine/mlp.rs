@@ -8,7 +8,7 @@ use super::{Engine, Handles};
 use crate::matmul::{ROW_BLOCK, matmul_row_blocks};
 use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
-use crate::sparse::{Activations, Block, CROSSOVER, compact_block};
+use crate::sparse::{Activations, Block, NEVER, compact_block};
 use crate::threads::SendPtr;
 use crate::{Error, Result, density};
 
@@ -28,13 +28,13 @@ impl Engine {
         let kind = activation_kind(OP, kind)?;
         let (rows, cols) = self.shape(pre)?;
         check_width(OP, cols)?;
-        let isa = self.isa;
+        let (isa, crossover) = (self.isa, self.crossover);
         let source = &self.f32(OP, pre)?[..];
         let finished = self.finish_blocks(rows, |blocks| {
             self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
                 let first = block * ROW_BLOCK;
                 let part = &source[first * cols..(first + ROW_BLOCK).min(rows) * cols];
-                blocks.set(block, finish_copy(isa, kind, part, cols, eps));
+                blocks.set(block, finish_copy(isa, kind, part, cols, eps, crossover));
             });
         })?;
         self.collect(rows, cols, finished, if kind.is_relu_family() { 0 } else { pre })
@@ -56,7 +56,7 @@ impl Engine {
             self.expect_len(OP, "bias", bias, cols)?;
         }
         self.pack(OP, weight, &[super::packs::Form::Forward])?;
-        let isa = self.isa;
+        let (isa, crossover) = (self.isa, self.crossover);
         let bias = if bias == 0 {
             None
         } else {
@@ -66,7 +66,10 @@ impl Engine {
         let source = self.f32(OP, x)?;
         let finished = self.finish_blocks(rows, |blocks| {
             matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|first, scratch| {
-                blocks.set(first / ROW_BLOCK, finish(isa, activation, scratch, cols, eps));
+                blocks.set(
+                    first / ROW_BLOCK,
+                    finish(isa, activation, scratch, cols, eps, crossover),
+                );
             });
         })?;
         self.collect(rows, cols, finished, 0)
@@ -344,19 +347,33 @@ impl BlockSlots {
 }
 
 /// Activation, statistics and compaction of one block of rows, in place in its scratch.
-fn finish(isa: crate::simd::Isa, kind: ActivationKind, scratch: &mut [f32], cols: usize, eps: f64) -> Finished {
+fn finish(
+    isa: crate::simd::Isa,
+    kind: ActivationKind,
+    scratch: &mut [f32],
+    cols: usize,
+    eps: f64,
+    crossover: f32,
+) -> Finished {
     let mut statistics = Statistics::new(cols, eps);
     for row in scratch.chunks_exact_mut(cols) {
         activation::forward_slice(isa, kind, row);
         statistics.add(isa, row);
     }
     // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
-    let crossover = if kind.is_relu_family() { CROSSOVER } else { -1.0 };
+    let crossover = if kind.is_relu_family() { crossover } else { NEVER };
     statistics.finished(compact_block(isa, scratch, cols, crossover))
 }
 
 /// [`finish`] of values that have to stay as they are.
-fn finish_copy(isa: crate::simd::Isa, kind: ActivationKind, pre: &[f32], cols: usize, eps: f64) -> Finished {
+fn finish_copy(
+    isa: crate::simd::Isa,
+    kind: ActivationKind,
+    pre: &[f32],
+    cols: usize,
+    eps: f64,
+    crossover: f32,
+) -> Finished {
     let mut values = buffer(pre.len());
     let mut statistics = Statistics::new(cols, eps);
     for (pre, row) in pre.chunks_exact(cols).zip(values.chunks_exact_mut(cols)) {
@@ -365,17 +382,17 @@ fn finish_copy(isa: crate::simd::Isa, kind: ActivationKind, pre: &[f32], cols: u
         statistics.add(isa, row);
     }
     statistics.finished(if kind.is_relu_family() {
-        compact_block(isa, &values, cols, CROSSOVER)
+        compact_block(isa, &values, cols, crossover)
     } else {
         Block::Dense { values }
     })
 }
 
-/// Statistics of one finished block o, and its compaction where `compactable` and sparse enough.
-pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, compactable: bool) -> Finished {
+/// Statistics of one finished block o, and its compaction up to a density of `crossover`.
+pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, crossover: f32) -> Finished {
     let mut statistics = Statistics::new(cols, eps);
     o.chunks_exact(cols).for_each(|row| statistics.add(isa, row));
-    statistics.finished(compact_block(isa, o, cols, if compactable { CROSSOVER } else { -1.0 }))
+    statistics.finished(compact_block(isa, o, cols, crossover))
 }
 
 /// Sums over a block, taken row by row while the row is in the L1.

@@ -19,6 +19,7 @@ mod transformer;
 
 use crate::Result;
 use crate::simd::Isa;
+use crate::sparse::CROSSOVER;
 use crate::threads::Pool;
 use tensors::Tensors;
 
@@ -30,6 +31,8 @@ pub struct Engine {
     pub(crate) isa: Isa,
     pub(crate) pool: Pool,
     pub(crate) tensors: Tensors,
+    /// Density above which MLP activations stay dense: by the dense product that frozen weights of this engine take.
+    pub(crate) crossover: f32,
 }
 
 impl Engine {
@@ -53,6 +56,7 @@ impl Engine {
             isa,
             pool: Pool::new(threads),
             tensors: Tensors::default(),
+            crossover: CROSSOVER,
         })
     }
 
