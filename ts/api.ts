@@ -12,6 +12,7 @@ export { prepareExamples } from './heads/prepare-examples.js';
 export { getHead, HEADS } from './heads/index.js';
 export type { Head, HeadInfo, HeadOutput } from './heads/head.js';
 export { Tokenizer } from './data/tokenizer.js';
+export { densityController, type DensityBudget } from './density/density-controller.js';
 export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
 export {
   DensityMeter,
@@ -38,6 +39,7 @@ export {
   type TrainerOptions,
   type TrainResult,
 } from './train/trainer.js';
+export { checkpointMemory } from './train/checkpoint-memory.js';
 export type { CheckpointStore, TrainingState } from './train/checkpoint.js';
 export { NonFiniteError } from './train/non-finite-error.js';
 export { weightsAndBiases, type WandbClient, type WeightsAndBiasesOptions } from './train/weights-and-biases.js';

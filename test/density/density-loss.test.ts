@@ -122,6 +122,30 @@ onEachBackend('element form: mean over each layer, mean over layers, encoder plu
   close(t, observe(backend, options, layers, { sides }).value.item(), (a + b) / 2 + c, 'encoder and decoder');
 });
 
+onEachBackend('weights of layers and sides, and a scheduled alpha', (t, backend) => {
+  const layers = [[[1]], [[2]], [[3]]];
+  const sides: Side[] = ['encoder', 'encoder', 'decoder'];
+  const value = (options: DensityLossOptions): number => observe(backend, options, layers, { sides }).value.item();
+  const s = [1, 2, 3].map((o) => Math.tanh(o / 2));
+  const [a, b, c] = s as [number, number, number];
+  const tanh = { loss: 'tanh', beta: 0.5 } as const;
+  close(t, value({ ...tanh, layerWeights: [1, 0, 2] }), (a + 2 * c) / 3, 'layers');
+  close(t, value({ ...tanh, encoderWeight: 3, decoderWeight: 0.5 }), (3 * (a + b) + 0.5 * c) / 3, 'sides');
+  const share = (o: number): number => o ** 2 / (o ** 2 + 1);
+  const element = { form: 'element', eps: 1, layerWeights: [1, 2, 3], decoderWeight: 2 } as const;
+  close(t, value(element), (share(1) + 2 * share(2)) / 2 + 6 * share(3), 'element form');
+  t.throws(() => value({ layerWeights: [1, 2] }), {
+    message: /layerWeights has 2 values, expected one for each of the 3/,
+  });
+  const ramped = densityLoss({ alpha: 0.4, alphaScheduler: 'linear', alphaWarmup: 10 }, 'relu');
+  t.is(ramped.weight, 0);
+  ramped.beginStep?.(5, 100);
+  t.is(ramped.weight, 0.2);
+  ramped.beginStep?.(50, 100);
+  t.is(ramped.weight, 0.4);
+  t.regex(ramped.description, /linear alpha/);
+});
+
 onEachBackend('density counts exact non-zeros over batches, and averages over layers', (t, backend) => {
   const meter = new DensityMeter();
   meter.add(observe(backend, {}, [[[1, 0]], [[1e-30, -1e-30, 0, 5]]]).context.mlps);

@@ -3,6 +3,9 @@ import test from 'ava';
 import type { Example } from '../../ts/data/batching.js';
 import { DeftuneError } from '../../ts/error.js';
 import { densityLoss } from '../../ts/density/density-loss.js';
+import type { AuxiliaryLoss } from '../../ts/nn/auxiliary-loss.js';
+import type { MlpObservation } from '../../ts/nn/forward-context.js';
+import { checkpointMemory } from '../../ts/train/checkpoint-memory.js';
 import { evaluate, predict } from '../../ts/train/evaluate.js';
 import { schedule, warmupSteps } from '../../ts/train/schedule.js';
 import type { EvaluationLog } from '../../ts/train/trainer.js';
@@ -155,10 +158,39 @@ onEachBackend('evaluation each N steps, at each epoch and at the end', async (t,
   t.deepEqual(await seen({ maxSteps: 7 }), [7]);
   t.deepEqual(await seen({ maxSteps: 7, evalSteps: 3 }), [3, 6, 7]);
   t.deepEqual(await seen({ maxSteps: 6, evalSteps: 3 }), [3, 6]);
+  t.deepEqual(await seen({ maxSteps: 10, evalSteps: 0.25 }), [3, 6, 9, 10]);
   // 24 examples in batches of 4: six steps an epoch.
   t.deepEqual(await seen({ epochs: 2, evalEpochs: true }), [6, 12]);
   t.deepEqual(await seen({ epochs: 1.5, evalEpochs: true, gradientAccumulationSteps: 2 }), [3, 5]);
   t.is(backend.liveTensors(), 0);
+});
+
+onEachBackend('an auxiliary loss may rank the evaluations, and rank the best so far anew', async (t, backend) => {
+  const model = await openTrainable(backend, 'relu', LORA);
+  // The second evaluation is liked the least until the last one has come.
+  let isLast = false;
+  const metrics: number[] = [];
+  const ranking: AuxiliaryLoss = {
+    name: 'ranking',
+    weight: 0,
+    compute: ({ mlps }) => (mlps[0] as MlpObservation).elementMean,
+    onEvaluate: ({ loss }) => {
+      metrics.push(loss);
+      isLast = metrics.length === 3;
+    },
+    score: ({ loss }) => (isLast ? -1 : 1) * loss,
+  };
+  const result = await train(
+    model,
+    data,
+    { maxSteps: 6, evalSteps: 2, learningRate: 1e-2, loadBestModelAtEnd: true },
+    { evalDataset: data.slice(0, 6), auxiliaryLosses: [ranking], checkpoints: checkpointMemory() },
+  );
+  const [first = 0, , third = 0] = metrics;
+  const expected = third < first ? 6 : 2;
+  t.is(result.best?.step, expected);
+  t.is(result.evaluation?.loss, metrics[expected / 2 - 1]);
+  model.base.dispose();
 });
 
 onEachBackend('a run without evaluation data has none', async (t, backend) => {

@@ -1,8 +1,8 @@
 import process from 'node:process';
 import type { Backend } from '../backend/backend.js';
-import type { DensityLossOptions } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import type { CompareResult, RunResult } from '../report/compare-result.js';
+import type { DensitySettings } from './density-settings.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
 import type { RunOptions } from './options.js';
@@ -13,7 +13,7 @@ import { version } from './version.js';
 export interface Comparison {
   options: RunOptions;
   seeds: readonly number[];
-  density: DensityLossOptions;
+  density: DensitySettings;
   backend: Backend;
   command: string;
   /** Told of new heads and the like, once. */

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
 import { TASKS } from '../data/tasks/index.js';
+import { ALPHA_SCHEDULERS, type AlphaScheduler } from '../density/alpha-schedule.js';
 import type { Precision } from '../nn/freeze-weights.js';
 import { METHOD_NAMES } from '../peft/index.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
@@ -20,9 +21,14 @@ export function integer(text: string): number {
   return value;
 }
 
-/** Numbers separated by commas. */
+/** Whole numbers separated by commas. */
 export function integers(text: string): number[] {
   return text.split(',').map(integer);
+}
+
+/** Numbers separated by commas. */
+export function numbers(text: string): number[] {
+  return text.split(',').map(number);
 }
 
 /** Names separated by commas. */
@@ -93,6 +99,13 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   method?: string;
   densityForm?: 'feature-map' | 'element';
   alpha?: number;
+  alphaScheduler?: AlphaScheduler;
+  alphaWarmup?: number;
+  layerWeights?: number[];
+  encoderWeight?: number;
+  decoderWeight?: number;
+  maxMetricDrop?: number;
+  targetDensity?: number;
   beta?: number;
   eps?: number;
   lr?: number;
@@ -146,7 +159,22 @@ export function addRunOptions(command: Command): Command {
         "feature-map (the paper) or element (the authors' code); default: feature-map",
       ).choices(['feature-map', 'element']),
     )
-    .option('--alpha <x>', 'weight of the density loss (default: 0.05)', number)
+    .option(
+      '--alpha <x>',
+      'weight of the density loss (default: 0.05; with a budget, where the search starts: 0.03)',
+      number,
+    )
+    .addOption(
+      new Option('--alpha-scheduler <name>', 'how alpha rises: constant (default), linear, sine').choices(
+        ALPHA_SCHEDULERS,
+      ),
+    )
+    .option('--alpha-warmup <n>', 'steps, or a share of the run below 1, of that rise (default: 0.5)', number)
+    .option('--layer-weights <list>', "factors on the layers' density losses, by comma (default: 1 each)", numbers)
+    .option('--encoder-weight <x>', "factor on the encoder's density loss (default: 1)", number)
+    .option('--decoder-weight <x>', "factor on the decoder's density loss (default: 1)", number)
+    .option('--max-metric-drop <points>', 'find alpha by itself: the lowest density at this cost of the metric', number)
+    .option('--target-density <share>', 'find alpha by itself: a density (0 to 1) that is enough', number)
     .option('--beta <x>', 'steepness of tanh (default: 20)', number)
     .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)
     .option('--lr <x>', 'peak learning rate (default: 1e-3)', number)
@@ -169,7 +197,7 @@ export function addRunOptions(command: Command): Command {
     .option('--accumulate <n>', 'batches a step (default: 1)', integer)
     .option('--no-shuffle', 'keep the order of the data')
     .option('--dropout <p>', "override the model's dropout", number)
-    .option('--eval-steps <n>', 'evaluate each N steps', integer)
+    .option('--eval-steps <n>', 'evaluate each N steps, or each such share of the run below 1', number)
     .option('--eval-epochs', 'evaluate after each epoch')
     .option('--metric-for-best <name>', 'loss or a metric: what the best evaluation is (default: the main metric)')
     .option('--early-stopping <n>', 'stop after N evaluations that are no better (default: never)', integer)

@@ -1,13 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../backend/backend.js';
-import { densityLoss, type DensityLossOptions } from '../density/density-loss.js';
+import { densityController } from '../density/density-controller.js';
+import { densityLoss } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import type { CheckpointStore } from '../train/checkpoint.js';
+import { checkpointMemory } from '../train/checkpoint-memory.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
 import { evaluate } from '../train/evaluate.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
+import type { DensitySettings } from './density-settings.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
 import type { RunOptions } from './options.js';
@@ -44,7 +47,7 @@ export interface TrainingRun {
   backend: Backend;
   seed: number;
   /** Undefined: plain PEFT. */
-  density: DensityLossOptions | undefined;
+  density: DensitySettings | undefined;
   /** Of the progress bar. */
   label: string;
   onStep?: (log: StepLog) => void;
@@ -75,7 +78,10 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     if (peft) checkAdapterSettings(options, peft);
     const train = await prepare(data.train as LabelledFile);
     const valid = data.valid && (await prepare(data.valid));
-    const loss = run.density && densityLoss(run.density, base.info.activation);
+    const { budget } = run.density ?? {};
+    const plainLoss = run.density && densityLoss(run.density.loss, base.info.activation);
+    const loss = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    const store = run.saving?.store(model) ?? (budget && checkpointMemory());
     const trainer = new Trainer({
       model,
       trainDataset: train.examples,
@@ -83,12 +89,14 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       metricNames: data.metricNames,
       auxiliaryLosses: loss ? [loss] : [],
       args: {
+        ...(budget ? { evalSteps: 0.04 } : {}),
         ...definedArguments(options),
         ...run.saving?.args,
+        ...(budget ? { loadBestModelAtEnd: true } : {}),
         shuffle: options.shuffle,
         seed,
       },
-      checkpoints: run.saving?.store(model),
+      checkpoints: store,
       signal: run.signal,
       callbacks: run.callbacks,
       onStep: (log) => {

@@ -6,6 +6,7 @@ import { isReluFamily } from '../ops/activation-kind.js';
 import { densityValue } from '../ops/density-value.js';
 import { add, scale } from '../ops/elementwise.js';
 import { validate } from '../io/validate.js';
+import { alphaFactor, type AlphaScheduler } from './alpha-schedule.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Settings of the density loss. */
@@ -16,6 +17,16 @@ export interface DensityLossOptions {
   form?: 'feature-map' | 'element' | undefined;
   /** Weight in L = L_task + alpha · L_density, from 0; default 0.05. */
   alpha?: number | undefined;
+  /** How alpha comes to its full weight: `constant` (default), `linear`, or `sine` as in ProSparse. */
+  alphaScheduler?: AlphaScheduler | undefined;
+  /** Steps (1 or more) or share of the run (below 1) until alpha has its full weight; default 0.5. */
+  alphaWarmup?: number | undefined;
+  /** Factors on the layers' terms, in the model's order (encoder first); default 1 each. */
+  layerWeights?: readonly number[] | undefined;
+  /** Factor on the terms of an encoder-decoder's encoder; default 1. */
+  encoderWeight?: number | undefined;
+  /** Factor on the terms of its decoder; default 1. */
+  decoderWeight?: number | undefined;
   /** Steepness of tanh(beta · s); default 20. */
   beta?: number | undefined;
   /** eps of s² / (s² + eps); default 1e-7. */
@@ -26,6 +37,11 @@ const schema = z.strictObject({
   loss: z.enum(['tanh', 'l0']).optional(),
   form: z.enum(['feature-map', 'element']).default('feature-map'),
   alpha: z.number().min(0).default(0.05),
+  alphaScheduler: z.enum(['constant', 'linear', 'sine']).default('constant'),
+  alphaWarmup: z.number().min(0).default(0.5),
+  layerWeights: z.array(z.number().min(0)).min(1).optional(),
+  encoderWeight: z.number().min(0).default(1),
+  decoderWeight: z.number().min(0).default(1),
   beta: z.number().positive().default(20),
   eps: z.number().positive().default(1e-7),
 });
@@ -42,22 +58,38 @@ const schema = z.strictObject({
  */
 export function densityLoss(options: DensityLossOptions, activation: string): AuxiliaryLoss & { description: string } {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const { loss = defaultLoss(given, activation), form, alpha, beta, eps } = validate(schema, given, 'density');
+  const settings = validate(schema, given, 'density');
+  const { loss = defaultLoss(given, activation), form, alpha, alphaScheduler, alphaWarmup, beta, eps } = settings;
   if (form === 'element' && loss === 'tanh') {
     throw new DeftuneError(
       "density: form is 'element', expected loss 'l0' with it (the element form is defined for l0 only)",
     );
   }
   const parameter = loss === 'tanh' ? beta : eps;
-  const settings = loss === 'tanh' ? `beta ${beta}` : `eps ${eps}`;
+  let factor = alphaScheduler === 'constant' ? 1 : 0;
+  const extras = [
+    loss === 'tanh' ? `beta ${beta}` : `eps ${eps}`,
+    ...(alphaScheduler === 'constant' ? [] : [`${alphaScheduler} alpha`]),
+    ...(settings.layerWeights ? [`layers ${settings.layerWeights.join(' ')}`] : []),
+    ...(settings.encoderWeight === 1 ? [] : [`encoder ${settings.encoderWeight}`]),
+    ...(settings.decoderWeight === 1 ? [] : [`decoder ${settings.decoderWeight}`]),
+  ];
   return {
     name: 'densityLoss',
-    weight: alpha,
-    description: `${loss}, ${form === 'element' ? 'element form' : 'feature map'}, alpha ${alpha}, ${settings}`,
+    get weight() {
+      return alpha * factor;
+    },
+    beginStep(step, totalSteps) {
+      factor = alphaFactor(alphaScheduler, step, totalSteps, alphaWarmup);
+    },
+    description: `${loss}, ${form === 'element' ? 'element form' : 'feature map'}, alpha ${alpha}, ${extras.join(', ')}`,
     prepare: (context) => {
       context.elementEps = form === 'element' ? eps : 0;
     },
-    compute: ({ mlps }) => (form === 'element' ? elementLoss(mlps) : featureMapLoss(mlps, loss, parameter)),
+    compute({ mlps }) {
+      const weights = layerWeights(mlps, settings);
+      return form === 'element' ? elementLoss(mlps, weights) : featureMapLoss(mlps, weights, loss, parameter);
+    },
   };
 }
 
@@ -65,16 +97,47 @@ function defaultLoss(given: Record<string, unknown>, activation: string): 'tanh'
   return given['form'] === 'element' || !isReluFamily(activation) ? 'l0' : 'tanh';
 }
 
-function featureMapLoss(mlps: readonly MlpObservation[], loss: 'tanh' | 'l0', parameter: number): Tensor {
-  const maps = mlps.map(({ featureMap }) => featureMap);
-  const neurons = maps.reduce((sum, map) => sum + map.cols, 0);
-  return densityValue(maps, loss, parameter, 1 / neurons);
+/** The factor on each layer's term. @throws DeftuneError where their number is not that of the layers. */
+function layerWeights(
+  mlps: readonly MlpObservation[],
+  settings: { layerWeights?: readonly number[] | undefined; encoderWeight: number; decoderWeight: number },
+): number[] {
+  const given = settings.layerWeights ?? mlps.map(() => 1);
+  if (given.length !== mlps.length) {
+    throw new DeftuneError(
+      `density: layerWeights has ${given.length} values, expected one for each of the ${mlps.length} layers`,
+    );
+  }
+  return mlps.map(
+    ({ side }, index) => (given[index] ?? 1) * (side === 'encoder' ? settings.encoderWeight : settings.decoderWeight),
+  );
 }
 
-function elementLoss(mlps: readonly MlpObservation[]): Tensor {
+function featureMapLoss(
+  mlps: readonly MlpObservation[],
+  weights: readonly number[],
+  loss: 'tanh' | 'l0',
+  parameter: number,
+): Tensor {
+  const neurons = mlps.reduce((sum, { featureMap }) => sum + featureMap.cols, 0);
+  // One term for the layers of each weight: one for all, as a rule.
+  return [...new Set(weights)]
+    .map((weight) => {
+      const maps = mlps.filter((_, index) => weights[index] === weight).map(({ featureMap }) => featureMap);
+      return densityValue(maps, loss, parameter, weight / neurons);
+    })
+    .reduce(add);
+}
+
+function elementLoss(mlps: readonly MlpObservation[], weights: readonly number[]): Tensor {
   const sides = (['encoder', 'decoder'] as const)
-    .map((side) => mlps.filter((mlp) => mlp.side === side).map(({ elementMean }) => elementMean))
+    .map((side) =>
+      mlps.flatMap((mlp, index) => (mlp.side === side ? [weighted(mlp.elementMean, weights[index] ?? 1)] : [])),
+    )
     .filter((means) => means.length > 0)
     .map((means) => scale(means.reduce(add), 1 / means.length));
   return sides.reduce(add);
 }
+
+/** The tensor itself where the weight is 1: what the paper has keeps its bits. */
+const weighted = (value: Tensor, weight: number): Tensor => (weight === 1 ? value : scale(value, weight));

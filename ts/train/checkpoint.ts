@@ -13,8 +13,8 @@ export interface TrainingState {
 
 /** What the loop itself remembers: plain data. */
 export interface ProgressState {
-  /** The best evaluation so far: its step and value. */
-  best?: { step: number; value: number } | undefined;
+  /** The best evaluation so far: its step, its value, and what the value was made of. */
+  best?: { step: number; value: number; loss: number; metric: number; density: number } | undefined;
   /** Evaluations since the best one that were no better. */
   evaluationsWithoutGain: number;
   /** Factor that `reduce_on_plateau` has brought the learning rate to. */

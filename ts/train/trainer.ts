@@ -73,7 +73,7 @@ export interface TrainResult {
   /** Step that it was resumed after; 0: from the start. */
   resumedAfter: number;
   skippedBatches: number;
-  /** The best evaluation, by `metricForBestModel`. */
+  /** The best evaluation, by `metricForBestModel` or what an auxiliary loss ranks by. */
   best: { step: number; value: number } | undefined;
 }
 
@@ -135,6 +135,7 @@ export class Trainer {
   async train({ resume = false }: { resume?: boolean } = {}): Promise<TrainResult> {
     const { model, trainDataset, signal, checkpoints } = this.options;
     const { args, totalSteps } = this;
+    const evalSteps = args.evalSteps < 1 ? Math.ceil(args.evalSteps * totalSteps) : args.evalSteps;
     const { backend } = model.base;
     const groups = parameterGroups(model.trainableParameters(), args.weightDecay, args.noDecay);
     const optimizer = new (optimizerNamed(args.optimizer))(backend, groups, args);
@@ -170,7 +171,7 @@ export class Trainer {
           for (const callback of this.callbacks) await callback.onStep?.(entry, totalSteps);
         }
         await yieldToEvents();
-        const isDue = (args.evalSteps > 0 && step % args.evalSteps === 0) || (args.evalEpochs && planned.endsEpoch);
+        const isDue = (evalSteps > 0 && step % evalSteps === 0) || (args.evalEpochs && planned.endsEpoch);
         let isBest = false;
         if (isDue || step === totalSteps) {
           const before = this.progress.best;
@@ -245,8 +246,11 @@ export class Trainer {
     const entry: EvaluationLog = { eval: true, step, ...result };
     for (const auxiliary of auxiliaryLosses) auxiliary.onEvaluate?.(entry);
     const value = this.bestValue(entry);
+    // What an auxiliary loss ranks by may have moved since.
+    if (progress.best && this.ranker) progress.best.value = this.ranker.score(progress.best);
     if (progress.best === undefined || value > progress.best.value + args.earlyStoppingThreshold) {
-      progress.best = { step, value };
+      const { loss, metric, density } = entry;
+      progress.best = { step, value, loss, metric, density };
       progress.evaluationsWithoutGain = 0;
     } else {
       progress.evaluationsWithoutGain += 1;
@@ -261,8 +265,17 @@ export class Trainer {
     return entry;
   }
 
+  /** The auxiliary loss that ranks evaluations, where one does. */
+  private get ranker(): Required<Pick<AuxiliaryLoss, 'score'>> | undefined {
+    return this.options.auxiliaryLosses?.find(
+      (loss): loss is AuxiliaryLoss & Required<Pick<AuxiliaryLoss, 'score'>> => loss.score !== undefined,
+    );
+  }
+
   /** What evaluations are compared by: larger is better. */
-  private bestValue({ metric, metrics, loss }: Evaluation): number {
+  private bestValue(evaluation: Evaluation): number {
+    if (this.ranker) return this.ranker.score(evaluation);
+    const { metric, metrics, loss } = evaluation;
     const name = this.args.metricForBestModel;
     if (name === undefined) return metric;
     if (name === 'loss') return -loss;

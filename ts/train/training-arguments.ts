@@ -50,7 +50,7 @@ export interface TrainingArguments extends OptimizerOptions {
   seed: number;
   /** Whether the data are shuffled each epoch; default true. */
   shuffle: boolean;
-  /** Evaluate each N steps; 0: not by steps; default 0. */
+  /** Evaluate each N steps, or (below 1) after each such share of the run; 0: not by steps; default 0. */
   evalSteps: number;
   /** Evaluate after each epoch; default false. The end of a run is always evaluated where there are data for it. */
   evalEpochs: boolean;
@@ -72,6 +72,11 @@ export interface TrainingArguments extends OptimizerOptions {
   skipBadBatches: number;
 }
 
+const stepsOrShare = z
+  .number()
+  .min(0)
+  .refine((value) => value < 1 || Number.isInteger(value), 'expected whole steps, or a share of the run below 1');
+
 const schema = z.strictObject({
   learningRate: z.number().min(0).max(10).default(1e-3),
   optimizer: z.string().default('adamw'),
@@ -83,11 +88,7 @@ const schema = z.strictObject({
   decaySteps: z.int().min(0).optional(),
   plateauFactor: z.number().positive().lt(1).default(0.1),
   plateauPatience: z.int().min(0).default(10),
-  warmup: z
-    .number()
-    .min(0)
-    .refine((value) => value < 1 || Number.isInteger(value), 'expected whole steps, or a share of the run below 1')
-    .default(0),
+  warmup: stepsOrShare.default(0),
   epochs: z.number().positive().max(1e6).default(3),
   maxSteps: z.int().min(0).default(0),
   batchSize: z.int().min(1).max(65_536).default(32),
@@ -102,7 +103,7 @@ const schema = z.strictObject({
   eps: z.number().positive().default(1e-8),
   seed: z.int().min(0).max(0xffff_ffff).default(0),
   shuffle: z.boolean().default(true),
-  evalSteps: z.int().min(0).default(0),
+  evalSteps: stepsOrShare.default(0),
   evalEpochs: z.boolean().default(false),
   saveSteps: z.int().min(0).default(0),
   saveEpochs: z.boolean().default(false),

@@ -27,7 +27,7 @@ use deftune_core::ops::activation::ActivationKind;
 #[cfg(target_arch = "x86_64")]
 use deftune_core::simd::{Bf16Unit, amx, avx512_bf16};
 use deftune_core::simd::{Isa, Kernel, Simd, dispatch};
-use deftune_core::sparse::{Activations, CROSSOVER, PackedNeurons, compact_block, sampled, sparse_at_b, zero_skip};
+use deftune_core::sparse::{Activations, PackedNeurons, compact_block, crossover, sampled, sparse_at_b, zero_skip};
 use deftune_core::threads::Pool;
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -297,12 +297,16 @@ impl Bench {
             return Ok(Box::new(move || {
                 pool.run(ROWS.div_ceil(48), &|i| {
                     let part = &o[i * 48 * NEURONS..((i + 1) * 48).min(ROWS) * NEURONS];
-                    drop(black_box(compact_block(isa, part, NEURONS, CROSSOVER)));
+                    drop(black_box(compact_block(isa, part, NEURONS, crossover(isa, precision))));
                 })
             }));
         }
         let packed = PackedNeurons::from_neuron_rows_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
-        let crossover = if name.starts_with("chosen") { CROSSOVER } else { 2.0 };
+        let crossover = if name.starts_with("chosen") {
+            crossover(isa, precision)
+        } else {
+            2.0
+        };
         let o = Activations::from_dense(isa, &pool, &o, ROWS, NEURONS, crossover).map_err(message)?;
         let dy = numbers(ROWS * D, 4);
         let mode = Accumulate::Overwrite;

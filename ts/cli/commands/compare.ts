@@ -4,6 +4,7 @@ import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
 import { collectWarnings, summarize } from '../../report/summarize.js';
 import { compareRuns } from '../compare-runs.js';
+import { densitySettings } from '../density-settings.js';
 import { addRunOptions, integers, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 
@@ -28,13 +29,7 @@ export const compare = addRunOptions(
     const result = await compareRuns({
       options,
       seeds: options.seeds,
-      density: {
-        loss: options.density,
-        form: options.densityForm,
-        alpha: options.alpha,
-        beta: options.beta,
-        eps: options.eps,
-      },
+      density: densitySettings(options, options.density),
       backend,
       command: `deftune ${process.argv.slice(2).join(' ')}`,
       onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),

@@ -38,7 +38,7 @@ export const demo = addCommonOptions(new Command('demo'))
         shuffle: true,
       },
       seeds: [options.seed],
-      density: {},
+      density: { loss: {} },
       backend,
       command: 'deftune demo',
     });

@@ -10,6 +10,7 @@ import { tensorBoard } from '../../train/tensorboard-node.js';
 import type { TrainerCallback } from '../../train/trainer.js';
 import { weightsAndBiases } from '../../train/weights-and-biases.js';
 import { catchSignals } from '../catch-signals.js';
+import { DENSITY_OPTIONS, densityBudget, densitySettings } from '../density-settings.js';
 import { describeMachine } from '../describe-machine.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
@@ -65,17 +66,12 @@ export const train = addRunOptions(
     checkCheckpoints(options);
     const data = await loadData(options, 'train');
     const backend = await createBackend(options);
-    if (options.density === undefined) {
-      const given = (['alpha', 'beta', 'eps', 'densityForm'] as const).filter((name) => options[name] !== undefined);
+    const isPlain = options.density === undefined && densityBudget(options) === undefined;
+    if (isPlain) {
+      const given = DENSITY_OPTIONS.filter((name) => options[name] !== undefined);
       warn(given.map((name) => `${name} has no effect without --density, which makes a run DEFT`));
     }
-    const density = options.density && {
-      loss: options.density,
-      form: options.densityForm,
-      alpha: options.alpha,
-      beta: options.beta,
-      eps: options.eps,
-    };
+    const density = isPlain ? undefined : densitySettings(options, options.density);
     let log: JsonLinesWriter | undefined;
     const write = (entry: unknown): void => {
       if (options.log === undefined) return;

@@ -18,8 +18,9 @@ mod tensors;
 mod transformer;
 
 use crate::Result;
+use crate::matmul::Precision;
 use crate::simd::Isa;
-use crate::sparse::CROSSOVER;
+use crate::sparse::crossover;
 use crate::threads::Pool;
 use tensors::Tensors;
 
@@ -56,7 +57,7 @@ impl Engine {
             isa,
             pool: Pool::new(threads),
             tensors: Tensors::default(),
-            crossover: CROSSOVER,
+            crossover: crossover(isa, Precision::F32),
         })
     }
 

@@ -3,8 +3,7 @@
 use super::Engine;
 use super::tensors::{Data, Tensor};
 use crate::matmul::{PackedB, Precision};
-use crate::simd::Bf16Unit;
-use crate::sparse::{CROSSOVER_TILES, PackedNeurons};
+use crate::sparse::{PackedNeurons, crossover};
 use crate::{Error, Result};
 
 /// The forms of a weight `[out, in]`.
@@ -122,9 +121,8 @@ impl Engine {
                 expected: "f32 or bf16",
             });
         };
-        if precision == Precision::Bf16 && self.isa.bf16_unit() == Some(Bf16Unit::Tiles) {
-            self.crossover = CROSSOVER_TILES;
-        }
+        // A model's weights are of one precision.
+        self.crossover = crossover(self.isa, precision);
         let tensor = self.tensors.get(weight)?;
         if matches!(tensor.data, Data::Frozen) && tensor.packs.stored()?.precision() == precision {
             return Ok(weight);

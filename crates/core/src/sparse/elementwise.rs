@@ -86,8 +86,9 @@ impl Activations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matmul::Precision;
     use crate::ops::testing::{everywhere, random};
-    use crate::sparse::CROSSOVER;
+    use crate::sparse::crossover;
 
     /// Sparse in the first block, dense in the second.
     fn mixed(rows: usize, cols: usize) -> Vec<f32> {
@@ -109,7 +110,7 @@ mod tests {
         let (o, factors) = (mixed(rows, cols), random(2, cols));
         let stream = Stream { seed: 3, stream: 4 };
         everywhere(|isa, pool| {
-            let compact = Activations::from_dense(isa, pool, &o, rows, cols, CROSSOVER).unwrap();
+            let compact = Activations::from_dense(isa, pool, &o, rows, cols, crossover(isa, Precision::F32)).unwrap();
             assert!(matches!(compact.blocks[0], Block::Compact { .. }));
             assert!(matches!(compact.blocks[1], Block::Dense { .. }));
             let dropped = compact.dropout(isa, pool, 0.3, stream).to_dense(pool).unwrap();

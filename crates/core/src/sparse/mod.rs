@@ -21,16 +21,20 @@ pub use sampled::sampled;
 pub use zero_skip::zero_skip;
 
 use crate::Result;
-use crate::matmul::ROW_BLOCK;
+use crate::matmul::{Precision, ROW_BLOCK};
 use crate::memory::AlignedBuf;
-use crate::simd::Isa;
+use crate::simd::{Bf16Unit, Isa};
 use crate::threads::{Pool, SendPtr};
 
-/// Density above which a block stays dense.
-pub const CROSSOVER: f32 = 0.36;
-
-/// The same where the dense product is one of bf16 tiles (AMX): 800 x 3072 x 768 takes the time of zero-skip at 9 %, of the sampled product at 5 %.
-pub const CROSSOVER_TILES: f32 = 0.06;
+/// Density above which a block stays dense: where the dense product of weights in `precision` becomes the faster one. Measured at 800 x 3072 x
+/// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Emerald Rapids (AVX-512) 34 and 28 %, with bf16 in the tiles of AMX 10 and 5 %.
+pub fn crossover(isa: Isa, precision: Precision) -> f32 {
+    match (precision, isa.bf16_unit()) {
+        (Precision::Bf16, Some(Bf16Unit::Tiles)) => 0.06,
+        _ if isa.name().starts_with("avx512") => 0.29,
+        _ => 0.36,
+    }
+}
 
 /// A crossover that leaves every block dense.
 pub const NEVER: f32 = -1.0;

@@ -1,0 +1,36 @@
+import type { DensityBudget } from '../density/density-controller.js';
+import type { DensityLossOptions } from '../density/density-loss.js';
+import type { RunOptions } from './options.js';
+
+/** The density loss of a run, and the budget that finds its alpha where there is one. */
+export interface DensitySettings {
+  loss: DensityLossOptions;
+  budget?: DensityBudget | undefined;
+}
+
+/** Where the search for alpha starts when nothing else is said. */
+const FIRST_ALPHA = 0.03;
+
+/** What the command line says of the density loss. */
+export function densitySettings(options: RunOptions, loss: DensityLossOptions['loss']): DensitySettings {
+  const { alpha, alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight, beta, eps } = options;
+  const budget = densityBudget(options);
+  return {
+    loss: {
+      ...{ loss, form: options.densityForm, alpha: alpha ?? (budget && FIRST_ALPHA), beta, eps },
+      ...{ alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight },
+    },
+    budget,
+  };
+}
+
+/** The budget, where the command line has one. */
+export function densityBudget({ maxMetricDrop, targetDensity }: RunOptions): DensityBudget | undefined {
+  return maxMetricDrop === undefined && targetDensity === undefined ? undefined : { maxMetricDrop, targetDensity };
+}
+
+/** Options that only a density loss reads. */
+export const DENSITY_OPTIONS = [
+  ...(['alpha', 'alphaScheduler', 'alphaWarmup', 'layerWeights', 'encoderWeight', 'decoderWeight'] as const),
+  ...(['beta', 'eps', 'densityForm'] as const),
+] as const;
