@@ -39,6 +39,9 @@ interface ControllerState {
 /** Share of a new evaluation in the smoothed metric: small validation sets are noisy. */
 const SMOOTHING = 0.4;
 
+/** The last share of a run, in which alpha rises no more: the model then makes up for what the last rise cost. */
+const SETTLING = 0.2;
+
 /** A fall of the density from one evaluation to the next, as a share of it, from which on alpha is left as it is: density answers late. */
 const FALLING = 0.06;
 
@@ -60,6 +63,7 @@ export function densityController<T extends AuxiliaryLoss>(
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = { alpha: loss.weight, density: undefined, reference: undefined, smoothed: undefined };
   let isPlain = true;
+  let isSettling = false;
   const limits = [
     ...(maxMetricDrop === undefined ? [] : [`at most ${maxMetricDrop} points below plain`]),
     ...(targetDensity === undefined ? [] : [`density ${targetDensity}`]),
@@ -73,6 +77,7 @@ export function densityController<T extends AuxiliaryLoss>(
     beginStep(step, totalSteps) {
       loss.beginStep?.(step, totalSteps);
       isPlain = Number.isFinite(drop) && step <= plainShare * totalSteps;
+      isSettling = Number.isFinite(drop) && step > (1 - SETTLING) * totalSteps;
       if (isPlain || state.smoothed !== undefined || step < (plainShare + 0.2) * totalSteps) return;
       throw new DeftuneError(
         `density budget: no evaluation up to step ${step} of ${totalSteps}, expected an evaluation set and evalSteps below ${Math.ceil(plainShare * totalSteps)}`,
@@ -85,8 +90,10 @@ export function densityController<T extends AuxiliaryLoss>(
       state.density = density;
       if (isPlain) return;
       const isFalling = density < (1 - FALLING) * (before ?? density);
-      if (state.smoothed < state.reference - drop || density <= (targetDensity ?? 0)) state.alpha /= rate;
-      else if (!isFalling) state.alpha *= rate;
+      const isDear = state.smoothed < state.reference - drop;
+      const isNearlyDear = state.smoothed < state.reference - drop / 2;
+      if (isDear || density <= (targetDensity ?? 0)) state.alpha /= rate;
+      else if (!isNearlyDear && !isFalling && !isSettling) state.alpha *= rate;
     },
     score({ metric, density }) {
       const shortfall = (state.reference ?? -Infinity) - drop - metric;
