@@ -12,6 +12,13 @@ export { prepareExamples } from './heads/prepare-examples.js';
 export { getHead, HEADS } from './heads/index.js';
 export type { Head, HeadInfo, HeadOutput } from './heads/head.js';
 export { Tokenizer } from './data/tokenizer.js';
+export {
+  ActivationProfile,
+  type LayerProfile,
+  type ProfileOptions,
+  type SkippedWork,
+} from './density/activation-profile.js';
+export { kernelGain, type KernelGain } from './density/kernel-gain.js';
 export { densityController, type DensityBudget } from './density/density-controller.js';
 export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
 export {

@@ -1,6 +1,7 @@
 // eval, density, compare, demo: what measures.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { fixture, modelWith, recordsOf } from './fixtures.js';
 import { onBothBackends, readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
@@ -90,6 +91,40 @@ test('density: by layer, over the real tokens, with or without labels', async (t
     t.regex(stdout, new RegExp(`${name.replaceAll('.', '\\.')} .* ${(density * 100).toFixed(2)} %`));
   }
   t.regex(stdout, new RegExp(`mean .* ${((result['density'] as number) * 100).toFixed(2)} %`));
+});
+
+test('density --detail: thresholds, tokens, neurons, work and time', async (t) => {
+  const folder = temporaryFolder(t);
+  const model = fileURLToPath(new URL('../../assets/bert-mini-relu', import.meta.url));
+  const input = writeLines(join(folder, 'in.jsonl'), [{ text: 'a lovely film' }, { text: 'dull' }]);
+  const args = ['density', '--model', model, '--input', input, '--detail'];
+  const result = await runJson(t, [...args, '--thresholds', '0,1']);
+  const detail = result['detail'] as {
+    layers: { density: number; thresholded: { density: number }[]; byPosition: number[]; specialTokens: number }[];
+    energyRatio: number;
+    skipped: number;
+    mlp: number;
+    downProjection: { sparse: number; dense: number };
+  };
+  for (const [index, layer] of detail.layers.entries()) {
+    t.true(Math.abs(layer.density - ((result['layerDensity'] as LayerDensity[])[index]?.density ?? 0)) < 1e-12);
+    t.is(layer.thresholded[0]?.density, layer.density);
+    t.true((layer.thresholded[1]?.density ?? 1) < layer.density && layer.specialTokens > 0);
+  }
+  // [CLS] and words: as many positions as the longer text has tokens.
+  t.true((detail.layers[0]?.byPosition.length ?? 0) >= 5);
+  t.true(Math.abs(detail.energyRatio - (detail.mlp - detail.skipped) / detail.mlp) < 1e-12 && detail.energyRatio < 1);
+  t.true(detail.downProjection.sparse > 0 && detail.downProjection.dense > 0);
+  const { stdout } = await runDeftune(t, args);
+  for (const words of [
+    '|o| > 0.01 %',
+    'special tokens %',
+    'always on',
+    'multiply-adds',
+    'with zero-skip',
+    'mean density',
+  ])
+    t.true(stdout.includes(words), words);
 });
 
 test('compare: PEFT and DEFT from the same seeds, the table, JSON and a self-contained report', async (t) => {

@@ -1,4 +1,4 @@
-import { batchIndices, type Example } from '../data/batching.js';
+import { batchIndices, type Example, type RaggedBatch } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
 import { DensityMeter, type DensitySummary } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
@@ -6,7 +6,7 @@ import { generate } from '../generation/generate.js';
 import type { HeadOutput } from '../heads/head.js';
 import type { Model } from '../models/model.js';
 import { freezeWeights } from '../nn/freeze-weights.js';
-import { ForwardContext } from '../nn/forward-context.js';
+import { ForwardContext, type MlpObservation } from '../nn/forward-context.js';
 import { scope } from '../tensor/scope.js';
 import { yieldToEvents } from '../tensor/yield-to-events.js';
 import { firstNonFinite } from './first-non-finite.js';
@@ -26,6 +26,8 @@ export interface PredictOptions {
   batchSize?: number | undefined;
   /** Told after each batch how many examples are done. */
   onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Shown what the MLPs did with each batch, while their tensors are there. */
+  observe?: ((mlps: readonly MlpObservation[], batch: RaggedBatch) => void) | undefined;
 }
 
 /**
@@ -35,7 +37,7 @@ export interface PredictOptions {
 export async function predict(
   model: Model,
   examples: readonly Example[],
-  { batchSize = 32, onProgress }: PredictOptions = {},
+  { batchSize = 32, onProgress, observe }: PredictOptions = {},
 ): Promise<Predictions> {
   const { head, info, backend } = model;
   freezeWeights(model, model.precision);
@@ -56,6 +58,7 @@ export async function predict(
           outputs.push(output);
         }
         meter.add(context.mlps);
+        observe?.(context.mlps, batch);
       }),
     );
     tokens += batch.tokens;

@@ -15,17 +15,22 @@ import {
   addCommonOptions,
   addModelOptions,
   integer,
+  numbers,
   type CommonOptions,
   type DataOptions,
   type ModelPathOptions,
 } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
+import { describeDensity } from '../ui/describe-density.js';
+import { DensityDetail } from '../ui/density-detail.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
 
 interface DensityOptions extends CommonOptions, ModelPathOptions, Pick<DataOptions, 'task' | 'data'> {
   input?: string;
   batchSize: number;
+  detail?: boolean;
+  thresholds: number[];
 }
 
 /** `deftune density`: exact non-zeros of the MLP activations by layer. */
@@ -35,15 +40,19 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .option('--task <name>', 'benchmark task, with --data')
   .option('--data <dir>', "folder of the task's files; its validation file is read")
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
+  .option('--detail', 'also by threshold, position, neuron and kind of token, and what zero-skip saves')
+  .option('--thresholds <list>', 'magnitudes for --detail, by comma', numbers, [0.01, 0.1])
   .action(async (options: DensityOptions) => {
     const { task, ...file } = await readInput(options);
     const backend = await createBackend(options);
     const head = chooseHead(options);
-    const { base, prepare, textLimit } = await openModel(options, backend, head);
+    const { base, prepare, textLimit, tokenizer } = await openModel(options, backend, head);
     const { examples, truncated } = await prepare(head.hasLabels ? file : inWords(head, file, task));
+    const detail = options.detail ? new DensityDetail(base, tokenizer, options.thresholds) : undefined;
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,
+      observe: detail?.observe,
       onProgress: (done) => {
         progress.update(done);
       },
@@ -62,8 +71,19 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     table.push(['mean', formatPercent(mean, 2)]);
     warn(truncationNotes(truncated, textLimit));
     print(
-      { density: mean, encoderDensity, decoderDensity, layerDensity, examples: examples.length, tokens, truncated },
-      [table.toString()],
+      {
+        ...{
+          density: mean,
+          encoderDensity,
+          decoderDensity,
+          layerDensity,
+          examples: examples.length,
+          tokens,
+          truncated,
+        },
+        detail: detail?.json(),
+      },
+      detail ? [detail.describe(), `mean ${describeDensity(result)}`] : [table.toString()],
       options.json,
     );
   });
