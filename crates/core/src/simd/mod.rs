@@ -47,6 +47,7 @@ enum Level {
     Neon,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Scalar,
 }
 
@@ -63,7 +64,8 @@ pub enum Bf16Unit {
 pub const ISA_VARIABLE: &str = "DEFTUNE_ISA";
 
 impl Isa {
-    /// Every instruction set of this CPU that has kernels here, best first; `scalar` is always the last.
+    /// Every instruction set of this CPU that has kernels here, best first. `scalar` is the last, but for WebAssembly with SIMD: whoever
+    /// runs that module has its instructions, and a second set of kernels would add half to its size.
     pub fn available() -> Vec<Isa> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -96,6 +98,7 @@ impl Isa {
         found.push(Isa(Level::Neon));
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         found.push(Isa(Level::Simd128));
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         found.push(Isa(Level::Scalar));
         found
     }
@@ -146,6 +149,7 @@ impl Isa {
             Level::Neon => "neon",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Level::Simd128 => simd128::Simd128::NAME,
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Scalar => "scalar",
         }
     }
@@ -176,6 +180,7 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: the module was compiled with simd128, so whoever runs it has it.
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Level::Simd128 => kernel.run(unsafe { simd128::Simd128::new() }),
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         Level::Scalar => kernel.run(Scalar),
     }
 }
