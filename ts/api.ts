@@ -10,6 +10,7 @@ export { getTask, TASKS, type Task } from './data/tasks/index.js';
 export { textToText, type TextToText } from './data/text-to-text.js';
 export { prepareExamples } from './heads/prepare-examples.js';
 export { getHead, HEADS } from './heads/index.js';
+export type { Files } from './io/folder.js';
 export type { Head, HeadInfo, HeadOutput } from './heads/head.js';
 export { Tokenizer } from './data/tokenizer.js';
 export {

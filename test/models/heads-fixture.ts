@@ -5,7 +5,8 @@ import type { DataRecord } from '../../ts/data/record.js';
 import { prepareExamples } from '../../ts/heads/prepare-examples.js';
 import type { Example } from '../../ts/data/batching.js';
 import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../../ts/io/safetensors.js';
-import { modelFromFiles } from '../../ts/models/model-from-files.js';
+import { memoryFolder } from '../../ts/io/folder.js';
+import { modelIn } from '../../ts/models/model-in-folder.js';
 import type { Model } from '../../ts/models/model.js';
 
 /** norm, largest absolute value, projections on cos(i) and cos(0.37 i + 1), six elements evenly spread (see heads.py). */
@@ -80,14 +81,12 @@ export class FamilyFixture {
   open(backend: Backend, head: string, changes: Changes = {}): Model {
     const { config = {}, edit = (tensors) => tensors } = changes;
     const tensors = edit(head === 'regression' ? firstLabel(this.tensors) : this.tensors);
-    return modelFromFiles(
-      backend,
-      {
-        configJson: JSON.stringify({ ...this.config, ...config }),
-        safetensors: serializeSafetensors(tensors),
-      },
-      { head: head === 'regression' ? 'SequenceClassification' : head, ...changes.options },
-    );
+    const files = new Map<string, string | Uint8Array>([
+      ['config.json', JSON.stringify({ ...this.config, ...config })],
+      ['model.safetensors', serializeSafetensors(tensors)],
+    ]);
+    const options = { head: head === 'regression' ? 'SequenceClassification' : head, ...changes.options };
+    return modelIn(memoryFolder(files), options)(backend);
   }
 
   /** The records of a head, labelled. */

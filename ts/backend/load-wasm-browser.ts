@@ -1,3 +1,4 @@
+import loadGlue, { WasmBackend } from '../../wasm/simd128/deftune_wasm.js';
 import { DeftuneError } from '../error.js';
 import type { Backend } from './backend.js';
 import { relaxedSimdProbe } from './relaxed-simd-probe.js';
@@ -6,21 +7,16 @@ import { relaxedSimdProbe } from './relaxed-simd-probe.js';
 export type WasmSource = string | URL | BufferSource | WebAssembly.Module;
 
 /**
- * Loads the WebAssembly module: the relaxed-SIMD build where this host runs it, the simd128 build otherwise.
+ * Loads the WebAssembly module: the relaxed-SIMD build where this host runs it, the simd128 build otherwise. Both have the same glue code.
  *
- * @param source default: the file beside the package's own glue code
+ * @param source default: the file in this package
  * @throws DeftuneError naming the build and why it could not be loaded.
  */
 export async function loadWasm(source?: WasmSource): Promise<new (threads: number, isa: string) => Backend> {
   const relaxed = WebAssembly.validate(relaxedSimdProbe);
   try {
-    // Spelled out rather than computed, so that bundlers find both. The glue code of the two builds is the same.
-    const glue = relaxed
-      ? await import('../../wasm/relaxed/deftune_wasm.js')
-      : await import('../../wasm/simd128/deftune_wasm.js');
-    // The argument is left out, not undefined, where the glue code is to look beside itself.
-    await (source === undefined ? glue.default() : glue.default({ module_or_path: source }));
-    return glue.WasmBackend;
+    await loadGlue({ module_or_path: source ?? packaged(relaxed) });
+    return WasmBackend;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new DeftuneError(
@@ -28,4 +24,11 @@ export async function loadWasm(source?: WasmSource): Promise<new (threads: numbe
       { cause },
     );
   }
+}
+
+/** Spelled out rather than computed, so that bundlers find both files. */
+function packaged(relaxed: boolean): URL {
+  return relaxed
+    ? new URL('../../wasm/relaxed/deftune_wasm_bg.wasm', import.meta.url)
+    : new URL('../../wasm/simd128/deftune_wasm_bg.wasm', import.meta.url);
 }

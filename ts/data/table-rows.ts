@@ -1,4 +1,5 @@
-import { CsvError, parse } from 'csv-parse/sync';
+// The browser's build runs in Node as well.
+import { CsvError, parse } from 'csv-parse/browser/esm/sync';
 import { DeftuneError } from '../error.js';
 
 /** One row of a table. */

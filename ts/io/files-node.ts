@@ -17,6 +17,8 @@ import {
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DeftuneError } from '../error.js';
+import { decodeUtf8 } from './decode-utf8.js';
+import type { Folder } from './folder.js';
 import { parseJson } from './parse-json.js';
 
 /** Largest single read or write: one system call moves less than 2 GiB. */
@@ -89,12 +91,13 @@ export function readBytes(path: string): Uint8Array {
  * @throws DeftuneError as readBytes does, and when the file is not UTF-8
  */
 export function readText(path: string): string {
-  const bytes = readBytes(path);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new DeftuneError(`${path}: expected UTF-8 text, found other bytes`, { cause });
-  }
+  return decodeUtf8(readBytes(path), path);
+}
+
+/** A folder on the disk; it need not exist. */
+export function diskFolder(directory: string): Folder {
+  const pathOf = (file: string): string => join(directory, file);
+  return { name: directory, pathOf, has: (file) => fileExists(pathOf(file)), bytes: (file) => readBytes(pathOf(file)) };
 }
 
 /**

@@ -1,11 +1,9 @@
-import { join } from 'node:path';
 import type { Backend, BackendOptions } from '../backend/backend.js';
 import { createBackend } from '../backend/create-backend-node.js';
-import { openCheckpoint } from '../io/checkpoint-node.js';
-import { fileExists, readJson } from '../io/files-node.js';
+import { diskFolder } from '../io/files-node.js';
 import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
-import { buildModel, configFields, type BuildOptions } from './build-model.js';
-import { familyHead, modelFamily } from './index.js';
+import type { BuildOptions } from './build-model.js';
+import { modelIn } from './model-in-folder.js';
 import type { Model } from './model.js';
 
 /** Options of `fromPretrained`: those of the model, and where it lives. */
@@ -29,28 +27,10 @@ function autoModel(head?: string): AutoModelClass {
   return {
     async fromPretrained(nameOrPath, options = {}) {
       const directory = await resolveModelDirectory(nameOrPath, ['model'], options);
-      const configPath = join(directory, 'config.json');
-      const config = configFields(readJson(configPath), configPath);
-      // Before the weights are read and a backend is opened: is there such a model?
-      familyHead(
-        modelFamily(config['model_type'], configPath),
-        head ?? options.head,
-        config['architectures'],
-        configPath,
-      );
-      const generationPath = join(directory, 'generation_config.json');
-      const generationConfig = fileExists(generationPath)
-        ? configFields(readJson(generationPath), generationPath)
-        : undefined;
-      const checkpoint = openCheckpoint(directory);
       const { backend, ...rest } = options;
-      const opened = typeof backend === 'object' ? backend : await createBackend({ ...rest, backend });
-      const source = { name: directory, ...checkpoint };
-      return buildModel(opened, config, configPath, source, {
-        generationConfig,
-        ...options,
-        head: head ?? options.head,
-      });
+      // Before a backend is opened: is there such a model?
+      const build = modelIn(diskFolder(directory), { ...options, head: head ?? options.head });
+      return build(typeof backend === 'object' ? backend : await createBackend({ ...rest, backend }));
     },
   };
 }

@@ -1,51 +1,19 @@
 import { rmSync } from 'node:fs';
-import { join, basename, resolve } from 'node:path';
-import { DeftuneError } from '../error.js';
-import { fileExists, readBytes, readJson, writeFilesAtomic } from '../io/files-node.js';
+import { basename, join, resolve } from 'node:path';
+import { diskFolder, writeFilesAtomic } from '../io/files-node.js';
 import { repositoryOfSnapshot } from '../io/hub/hub-cache-node.js';
 import { resolveModelDirectory, type HubOptions } from '../io/hub/resolve-model-directory-node.js';
-import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
-import { showValue } from '../io/show-value.js';
-import { LABEL_TENSORS } from '../models/index.js';
-import type { Model } from '../models/model.js';
-import { methodOfPeftType, peftMethod } from './index.js';
-import { PeftModel, type TensorValues } from './peft-model.js';
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
+  adapterContent,
+  adapterIn,
+  type Sidecar,
+  type StoredAdapter,
+} from './peft-files.js';
+import type { PeftModel } from './peft-model.js';
 
-const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
-/** Our own settings and measurements: peft drops keys it does not know. */
-const SIDECAR = 'deftune.json';
-
-/** What a whole model needs beside its weights and config. */
-const COMPANIONS = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-  'spiece.model',
-  'preprocessor_config.json',
-];
-
-/** What deftune.json says beside an adapter. */
-export interface Sidecar {
-  method?: string;
-  /** Name of the model's head. */
-  head?: string;
-  labelNames?: string[];
-  [key: string]: unknown;
-}
-
-/** An adapter directory, read and checked but not yet applied. */
-export interface StoredAdapter {
-  directory: string;
-  config: Record<string, unknown> | undefined;
-  sidecar: Sidecar;
-  tensors: Map<string, TensorValues>;
-  /** Rows of the stored classifier: the number of labels. */
-  numLabels: number | undefined;
-}
+export { applyAdapter, type Sidecar, type StoredAdapter } from './peft-files.js';
 
 /**
  * Writes an adapter in peft's format, with deftune.json beside it: all files or none. Adapter files that an earlier run left there
@@ -57,7 +25,9 @@ export interface StoredAdapter {
 export function saveAdapter(model: PeftModel, directory: string, baseDirectory: string, sidecar: Sidecar = {}): void {
   const files = adapterFiles(model, baseDirectory, sidecar);
   writeFilesAtomic(directory, files);
-  for (const name of [CONFIG, WEIGHTS]) if (!files.has(name)) rmSync(join(directory, name), { force: true });
+  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
+    if (!files.has(name)) rmSync(join(directory, name), { force: true });
+  }
 }
 
 /** Content of the files of an adapter by name, as {@link saveAdapter} writes them. */
@@ -66,40 +36,8 @@ export function adapterFiles(
   baseDirectory: string,
   sidecar: Sidecar = {},
 ): Map<string, string | Uint8Array> {
-  const { weightsFile = WEIGHTS } = model.method;
-  const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
-  if (weightsFile !== WEIGHTS) {
-    files.set('config.json', pythonJson(modelConfig(model.base)));
-    for (const name of COMPANIONS) {
-      const path = join(baseDirectory, name);
-      if (fileExists(path)) files.set(name, readBytes(path));
-    }
-  }
-  const config = model.method.configToFile?.(model.base, model.config, baseModelName(baseDirectory));
-  if (config) files.set(CONFIG, pythonJson(config));
-  const { head, info } = model.base;
-  const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
-  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...sidecar };
-  files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
-  return files;
-}
-
-/** config.json of a fine-tuned model: the base's, with its labels. */
-function modelConfig({ info }: Model): Record<string, unknown> {
-  return {
-    ...info.config,
-    architectures: [info.architecture],
-    dtype: 'float32',
-    id2label: Object.fromEntries(info.labelNames.map((name, index) => [index, name])),
-    label2id: Object.fromEntries(info.labelNames.map((name, index) => [name, index])),
-    ...(info.numLabels === 1 ? { problem_type: 'regression' } : {}),
-  };
-}
-
-/** As Python's json with indent 2 and sorted keys. */
-function pythonJson(value: Record<string, unknown>): string {
-  const sorted = Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return JSON.stringify(sorted, null, 2);
+  const base = { name: baseModelName(baseDirectory), folder: diskFolder(baseDirectory) };
+  return adapterContent(model, base, sidecar);
 }
 
 /** What peft calls the base: the repository that a directory was downloaded from, else the directory's name. */
@@ -119,68 +57,5 @@ export async function loadAdapter(nameOrPath: string, options: HubOptions = {}):
 
 /** Reads an adapter directory. @throws DeftuneError naming the file and what is wrong with it. */
 export function readAdapter(directory: string): StoredAdapter {
-  const config = fileExists(join(directory, CONFIG)) ? readObject(join(directory, CONFIG)) : undefined;
-  const sidecar: Sidecar = fileExists(join(directory, SIDECAR)) ? readObject(join(directory, SIDECAR)) : {};
-  if (!config && sidecar.method === undefined) {
-    throw new DeftuneError(`${directory}: ${CONFIG} is missing, expected an adapter directory as peft writes it`);
-  }
-  const weightsFile = config
-    ? WEIGHTS
-    : (peftMethod(sidecar.method, `${join(directory, SIDECAR)}: method`).weightsFile ?? WEIGHTS);
-  const weightsPath = join(directory, weightsFile);
-  const { tensors: stored } = parseSafetensors(readBytes(weightsPath), weightsPath);
-  const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
-  const names = [...LABEL_TENSORS];
-  const labels = [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1];
-  return { directory, config, sidecar, tensors, numLabels: labels?.shape[0] };
-}
-
-/** Injects a stored adapter's method into a model and loads its weights. */
-export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
-  const { directory, config, sidecar } = adapter;
-  const where = join(directory, CONFIG);
-  const method = config
-    ? methodOfPeftType(config['peft_type'], where)
-    : peftMethod(sidecar.method, `${join(directory, SIDECAR)}: method`);
-  const settings =
-    config && method.configFromFile ? method.configFromFile(config, where, base) : method.configure({}, base);
-  const model = PeftModel.inject(base, method, settings, 0);
-  model.loadStateDict(adapter.tensors, directory);
-  return model;
-}
-
-function readObject(path: string): Record<string, unknown> {
-  const value: unknown = readJson(path);
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new DeftuneError(`${path}: the file holds ${showValue(value)}, expected an object`);
-}
-
-/** Adapters are small: F32 only is kept simple, F16 and BF16 are widened here. */
-function widen({ dtype, shape, data }: StoredTensor, name: string): TensorValues {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const read: Partial<Record<string, (index: number) => number>> = {
-    F32: (index) => view.getFloat32(index * 4, true),
-    F16: (index) => halfToFloat(view.getUint16(index * 2, true)),
-    BF16: (index) => bfloatToFloat(view.getUint16(index * 2, true)),
-  };
-  const element = read[dtype];
-  if (!element) throw new DeftuneError(`${name} is stored as ${dtype}, expected F32, F16 or BF16`);
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  return { shape, values: Float32Array.from({ length: size }, (_, index) => element(index)) };
-}
-
-function halfToFloat(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-const scratch = new DataView(new ArrayBuffer(4));
-
-function bfloatToFloat(bits: number): number {
-  scratch.setUint32(0, bits * 65_536);
-  return scratch.getFloat32(0);
+  return adapterIn(diskFolder(directory));
 }

@@ -3,8 +3,9 @@ import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeftuneError } from '../error.js';
 import { explainFileError, fileExists, readBytes, readJson, syncFolder, writeFilesAtomic } from '../io/files-node.js';
-import { parseSafetensors, serializeSafetensors, type TensorToStore } from '../io/safetensors.js';
+import { parseSafetensors, serializeSafetensors } from '../io/safetensors.js';
 import type { CheckpointStore, ProgressState, TrainingState } from './checkpoint.js';
+import { stateFromTensors, stateTensors } from './state-tensors.js';
 
 /** Settings of a checkpoint directory. */
 export interface CheckpointDirectoryOptions {
@@ -85,7 +86,7 @@ function removeLeftovers(directory: string): void {
 }
 
 function write(directory: string, state: TrainingState, extra: ReadonlyMap<string, string | Uint8Array>): void {
-  const files = new Map<string, string | Uint8Array>([...extra, [TENSORS, serializeSafetensors(tensorsOf(state))]]);
+  const files = new Map<string, string | Uint8Array>([...extra, [TENSORS, serializeSafetensors(stateTensors(state))]]);
   const fields: Omit<StateFile, 'sha256'> = {
     step: state.step,
     optimizerStep: state.optimizer.step,
@@ -125,14 +126,6 @@ function prune(directory: string, limit: number, best: number | undefined): void
   for (const step of removable.slice(0, Math.max(0, steps.length - limit))) discard(directory, step);
 }
 
-function tensorsOf({ parameters, optimizer }: TrainingState): Map<string, TensorToStore> {
-  const slots = [...optimizer.tensors].map(([name, data]): [string, TensorToStore] => [
-    `optimizer:${name}`,
-    { dtype: 'F32', shape: [data.length], data },
-  ]);
-  return new Map([...[...parameters].map(([name, tensor]) => [`parameter:${name}`, tensor] as const), ...slots]);
-}
-
 function read(directory: string, step: number): TrainingState {
   const folder = folderOf(directory, step);
   const stateFile = readState(join(folder, STATE));
@@ -143,14 +136,7 @@ function read(directory: string, step: number): TrainingState {
   }
   const tensorsPath = join(folder, TENSORS);
   const stored = parseSafetensors(readBytes(tensorsPath), tensorsPath).tensors;
-  const parameters: TrainingState['parameters'] = new Map();
-  const slots = new Map<string, Float32Array>();
-  for (const [key, { shape, data }] of stored) {
-    const [, kind, name] = /^(parameter|optimizer):(.*)$/s.exec(key) ?? [];
-    const values = new Float32Array(Uint8Array.from(data).buffer);
-    if (kind === 'parameter') parameters.set(name as string, { dtype: 'F32', shape, data: values });
-    else slots.set(name as string, values);
-  }
+  const { parameters, slots } = stateFromTensors(stored);
   const { optimizerStep, progress } = stateFile;
   return { step: stateFile.step, optimizer: { step: optimizerStep, tensors: slots }, parameters, progress };
 }
