@@ -19,11 +19,12 @@ function cargoCheck(name, subcommand, args) {
   check(name, 'cargo', [subcommand, ...args]);
 }
 
-const folders = ['ts', 'test', 'scripts', 'bench', 'docs'].filter((folder) => existsSync(folder));
+const folders = ['ts', 'test', 'scripts', 'bench', 'docs', 'examples'].filter((folder) => existsSync(folder));
 check('prettier', process.execPath, ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.']);
 check('eslint', process.execPath, ['node_modules/eslint/bin/eslint.js', '--no-error-on-unmatched-pattern', ...folders]);
 check('browser entry', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.browser.json']);
 check('types of the tests', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json']);
+check('types of the examples', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'examples/browser']);
 cargoCheck('cargo fmt', 'fmt', ['--all', '--check']);
 cargoCheck('cargo clippy', 'clippy', ['--workspace', '--all-targets', '--', '-D', 'warnings']);
 

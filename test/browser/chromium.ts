@@ -1,0 +1,73 @@
+// A headless Chromium, and pages built by Vite and served as a cross-origin isolated site.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser } from 'playwright-core';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Path of a Chromium, DEFTUNE_CHROMIUM first; undefined where there is none. */
+export function findChromium(): string | undefined {
+  const candidates = [process.env['DEFTUNE_CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser'];
+  return candidates.find((path) => path !== undefined && existsSync(path));
+}
+
+/** Starts it. */
+export function launch(executablePath: string): Promise<Browser> {
+  const quiet = ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update'];
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-sync', ...quiet],
+  });
+}
+
+/** A site on a port of its own. */
+export interface Site {
+  address: string;
+  close(): void;
+}
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+};
+
+/** Builds a page (a folder of this repository with an index.html) with the files of assets/ beside it, and serves it. */
+export async function serve(page: string): Promise<Site> {
+  const output = mkdtempSync(join(tmpdir(), 'deftune-site-'));
+  const vite = join(root, 'node_modules/vite/bin/vite.js');
+  const config = ['--config', join(root, 'examples/browser/vite.config.ts'), '--configLoader', 'runner'];
+  const args = ['build', join(root, page), '--outDir', output, '--logLevel', 'warn', ...config];
+  const built = spawnSync(process.execPath, [vite, ...args], { encoding: 'utf8', cwd: root });
+  if (built.status !== 0) throw new Error(`vite build ${page}: ${built.stdout}${built.stderr}`);
+  const server = createServer((request, response) => {
+    const name = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
+    const path = join(output, name.endsWith('/') ? `${name}index.html` : name);
+    const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+    if (!path.startsWith(output) || !existsSync(path) || !statSync(path).isFile()) {
+      response.writeHead(404, headers).end();
+      return;
+    }
+    const body = readFileSync(path);
+    const type = TYPES[extname(path)] ?? 'application/octet-stream';
+    response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': body.length }).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close() {
+      server.closeAllConnections();
+      server.close();
+      rmSync(output, { recursive: true });
+    },
+  };
+}
