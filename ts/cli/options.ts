@@ -71,7 +71,7 @@ export interface ModelPathOptions {
 export function addModelOptions(command: Command): Command {
   return command
     .requiredOption('--model <dir>', 'Hugging Face model directory, or the name of a model on the hub')
-    .option('--adapter <dir>', "adapter directory in peft's format, or its name on the hub")
+    .option('--adapter <dir>', 'adapter directory of peft or AdapterHub, or its name on the hub')
     .addOption(
       new Option(
         '--precision <name>',
@@ -138,6 +138,14 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   loraAlpha?: number;
   loraDropout?: number;
   loraTarget?: string | string[];
+  adapterConfig?: string;
+  reductionFactor?: number;
+  nonLinearity?: string;
+  numVirtualTokens?: number;
+  prefixProjection?: boolean;
+  encoderHiddenSize?: number;
+  promptInit?: string;
+  promptInitText?: string;
 }
 
 export function addDataOptions(command: Command): Command {
@@ -210,5 +218,17 @@ export function addRunOptions(command: Command): Command {
       '--lora-target <names>',
       "modules: names by comma, a regular expression, or all-linear (default: peft's)",
       targets,
-    );
+    )
+    .option('--adapter-config <name>', 'bottleneck: seq_bn, double_seq_bn or par_bn (default: seq_bn)')
+    .option(
+      '--reduction-factor <x>',
+      "bottleneck: the model's width over the adapter's (default: the config's)",
+      number,
+    )
+    .option('--non-linearity <name>', "bottleneck: activation (default: the config's)")
+    .option('--num-virtual-tokens <n>', 'prefix-tuning, prompt-tuning: tokens (default: 20)', integer)
+    .option('--prefix-projection', 'prefix-tuning: train through an MLP')
+    .option('--encoder-hidden-size <n>', "prefix-tuning: that MLP's width (default: the model's)", integer)
+    .option('--prompt-init <how>', 'prompt-tuning: RANDOM, TEXT or SAMPLE_VOCAB (default: RANDOM)')
+    .option('--prompt-init-text <text>', 'prompt-tuning: text that the prompt begins as');
 }

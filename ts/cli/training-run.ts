@@ -4,6 +4,8 @@ import { densityController } from '../density/density-controller.js';
 import { densityLoss } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import type { Model } from '../models/model.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import type { CheckpointStore } from '../train/checkpoint.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
@@ -62,7 +64,7 @@ export interface TrainingRun {
 export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   const { options, data, backend, seed, label } = run;
   const notices: string[] = [];
-  const { base, peft, prepare, textLimit } = await openModel(options, backend, data.head, {
+  const { base, peft, prepare, tokenizer, textLimit } = await openModel(options, backend, data.head, {
     ...(data.head.hasLabels
       ? {
           numLabels: data.regression ? 1 : data.labelNames.length,
@@ -74,7 +76,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     onNotice: (notice) => notices.push(notice),
   });
   try {
-    const model = peft ?? inject(options, base, seed);
+    const model = peft ?? inject(options, base, seed, tokenizer);
     if (peft) checkAdapterSettings(options, peft);
     const train = await prepare(data.train as LabelledFile);
     const valid = data.valid && (await prepare(data.valid));
@@ -147,8 +149,16 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   }
 }
 
-function inject(options: RunOptions, base: Parameters<typeof getPeftModel>[0], seed: number): PeftModel {
-  return getPeftModel(base, { method: options.method ?? 'lora', seed, ...methodSettings(options) });
+function inject(options: RunOptions, base: Model, seed: number, tokenizer: Tokenizer | undefined): PeftModel {
+  const { promptInitText: text } = options;
+  if (text !== undefined && !tokenizer) {
+    throw new DeftuneError('--prompt-init-text needs a tokenizer, but the model directory has none');
+  }
+  const settings = {
+    ...methodSettings(options),
+    promptTuningInitIds: text === undefined ? undefined : Array.from(tokenizer?.encode(text).inputIds ?? []),
+  };
+  return getPeftModel(base, { method: options.method ?? 'lora', seed, ...settings });
 }
 
 /** Settings of the method that the command line gives. */
@@ -158,6 +168,14 @@ function methodSettings(options: RunOptions): Record<string, unknown> {
     loraAlpha: options.loraAlpha,
     loraDropout: options.loraDropout,
     targetModules: options.loraTarget,
+    adapterConfig: options.adapterConfig,
+    reductionFactor: options.reductionFactor,
+    nonLinearity: options.nonLinearity,
+    numVirtualTokens: options.numVirtualTokens,
+    prefixProjection: options.prefixProjection,
+    encoderHiddenSize: options.encoderHiddenSize,
+    promptTuningInit: options.promptInit,
+    promptTuningInitText: options.promptInitText,
   };
 }
 

@@ -1,13 +1,16 @@
 import type { RaggedBatch } from '../data/batching.js';
+import { AttentionLayout } from '../nn/attention-layout.js';
 import { Embedding } from '../nn/embedding.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
+import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
+import { VirtualInputs } from '../nn/virtual-inputs.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
-import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { dropout } from '../ops/dropout.js';
 import { activation, add } from '../ops/elementwise.js';
 import { gatherRows } from '../ops/gather-rows.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -36,11 +39,6 @@ export interface BertConfig {
   initializerRange: number;
 }
 
-/** Token offsets of a batch, in the backend. */
-interface Layout {
-  cuSeqlens: Tensor;
-}
-
 class BertEmbeddings extends Module {
   constructor(
     readonly word_embeddings: Embedding,
@@ -54,14 +52,16 @@ class BertEmbeddings extends Module {
   }
 
   /** [tokens, d] */
-  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+  forward(batch: RaggedBatch, virtual: VirtualInputs, context: ForwardContext): Tensor {
     const { backend } = this.word_embeddings.weight;
     const ids = (values: Int32Array): Tensor => Tensor.fromInts(backend, values);
-    const words = this.word_embeddings.forward(ids(batch.inputIds));
+    const words = virtual.embed(batch, (inputIds) => this.word_embeddings.forward(ids(inputIds)), context);
     const positions = this.position_embeddings.forward(ids(this.positionsOf(batch)));
     // RoBERTa knows one type, and its pairs are of that.
     const isTyped = this.token_type_embeddings.weight.rows > 1;
-    const types = this.token_type_embeddings.forward(ids(isTyped ? batch.tokenTypeIds : new Int32Array(batch.tokens)));
+    const types = this.token_type_embeddings.forward(
+      ids(isTyped ? batch.tokenTypeIds : new Int32Array(batch.inputIds.length)),
+    );
     const normed = this.LayerNorm.forward(add(add(words, types), positions));
     const drop = context.dropout(this.p);
     return drop ? dropout(normed, drop) : normed;
@@ -73,15 +73,17 @@ class BertSelfAttention extends Module {
     readonly query: LinearLike,
     readonly key: LinearLike,
     readonly value: LinearLike,
+    private readonly layer: number,
     private readonly heads: number,
     private readonly p: number,
   ) {
     super();
   }
 
-  forward(x: Tensor, { cuSeqlens }: Layout, context: ForwardContext): Tensor {
-    const [q, k, v] = [this.query, this.key, this.value].map((projection) => projection.forward(x, context));
-    return attention(q as Tensor, k as Tensor, v as Tensor, cuSeqlens, cuSeqlens, {
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+    const [q, ownK, ownV] = [this.query, this.key, this.value].map((projection) => projection.forward(x, context));
+    const [k, v] = layout.keysAndValues(this.layer, ownK as Tensor, ownV as Tensor);
+    return attention(q as Tensor, k, v, layout.cuQ, layout.cuK, {
       heads: this.heads,
       scale: 1 / Math.sqrt((q as Tensor).cols / this.heads),
       dropout: context.dropout(this.p),
@@ -94,15 +96,13 @@ class BertOutput extends Module {
   constructor(
     readonly dense: LinearLike,
     readonly LayerNorm: LayerNorm,
-    private readonly p: number,
+    readonly residual: ResidualConnection,
   ) {
     super();
   }
 
   forward(x: Tensor, residual: Tensor, context: ForwardContext): Tensor {
-    const projected = this.dense.forward(x, context);
-    const drop = context.dropout(this.p);
-    return this.LayerNorm.forward(drop ? dropoutAdd(projected, residual, drop) : add(projected, residual));
+    return this.residual.forward(this.dense.forward(x, context), residual, context, this.LayerNorm);
   }
 }
 
@@ -114,7 +114,7 @@ class BertAttention extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     return this.output.forward(this.self.forward(x, layout, context), x, context);
   }
 }
@@ -136,7 +136,7 @@ class BertLayer extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     const attended = this.attention.forward(x, layout, context);
     const observed = this.intermediate.dense.activated(attended, this.kind, context);
     context.mlps.push({ name: this.name, side: 'encoder', ...observed });
@@ -149,10 +149,10 @@ class BertEncoder extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: Layout, context: ForwardContext): Tensor {
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     return this.layer.reduce(
       (hiddenStates, layer) =>
-        recomputed(layer, hiddenStates, context, (input) => layer.forward(input, layout, context)),
+        recomputed(layer, hiddenStates, context, (input) => layer.forward(input, layout, context), layout.inputs),
       x,
     );
   }
@@ -176,16 +176,23 @@ export class BertModel extends Module {
   constructor(
     readonly embeddings: BertEmbeddings,
     readonly encoder: BertEncoder,
+    readonly virtual: VirtualInputs,
     /** Where the head reads pooled sequences. */
     readonly pooler?: BertPooler,
   ) {
     super();
   }
 
-  /** lastHiddenState [tokens, d] */
+  /** The batch with what stands before its sequences: what the encoder and the heads read. */
+  extend(batch: RaggedBatch): RaggedBatch {
+    return this.virtual.extend(batch);
+  }
+
+  /** lastHiddenState [tokens, d] @param batch as {@link BertModel.extend} makes it */
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    const layout = { cuSeqlens: Tensor.fromInts(this.embeddings.word_embeddings.weight.backend, batch.cuSeqlens) };
-    return this.encoder.forward(this.embeddings.forward(batch, context), layout, context);
+    const { backend } = this.embeddings.word_embeddings.weight;
+    const layout = new AttentionLayout(backend, batch.cuSeqlens, { virtual: this.virtual.keys?.forward(context) });
+    return this.encoder.forward(this.embeddings.forward(batch, this.virtual, context), layout, context);
   }
 }
 
@@ -245,10 +252,15 @@ export function buildBertModel(
   const d = c.hiddenSize;
   const kind = activationKind(c.activation);
   const norm = (path: string): LayerNorm => weights.layerNorm(`${path}.LayerNorm`, d, c.eps);
-  const output = (path: string, inputs: number): BertOutput =>
-    new BertOutput(weights.linear(`${path}.dense`, d, inputs), norm(path), c.hiddenDropout);
+  const output = (path: string, inputs: number, sublayer: Sublayer, layer: number): BertOutput =>
+    new BertOutput(
+      weights.linear(`${path}.dense`, d, inputs),
+      norm(path),
+      new ResidualConnection(sublayer, path, layer, d, c.hiddenDropout),
+    );
+  const words = weights.embedding(`${prefix}.embeddings.word_embeddings`, c.vocabSize, d);
   const embeddings = new BertEmbeddings(
-    weights.embedding(`${prefix}.embeddings.word_embeddings`, c.vocabSize, d),
+    words,
     weights.embedding(`${prefix}.embeddings.position_embeddings`, c.positions, d),
     weights.embedding(`${prefix}.embeddings.token_type_embeddings`, c.types, d),
     norm(`${prefix}.embeddings`),
@@ -262,15 +274,20 @@ export function buildBertModel(
     return new BertLayer(
       `encoder.layer.${index}`,
       new BertAttention(
-        new BertSelfAttention(query, key, value, c.heads, c.attentionDropout),
-        output(`${path}.attention.output`, d),
+        new BertSelfAttention(query, key, value, index, c.heads, c.attentionDropout),
+        output(`${path}.attention.output`, d, 'attention', index),
       ),
       new BertIntermediate(weights.linear(`${path}.intermediate.dense`, c.dFf, d)),
-      output(`${path}.output`, c.dFf),
+      output(`${path}.output`, c.dFf, 'mlp', index),
       kind,
     );
   });
   const encoder = new BertEncoder(layers);
-  if (!pooled) return new BertModel(embeddings, encoder);
-  return new BertModel(embeddings, encoder, new BertPooler(weights.linear(`${prefix}.pooler.dense`, d, d)));
+  const virtual = new VirtualInputs(
+    'encoder',
+    { layers: c.layers, heads: c.heads, width: d, keyWidth: d },
+    () => words.weight,
+  );
+  if (!pooled) return new BertModel(embeddings, encoder, virtual);
+  return new BertModel(embeddings, encoder, virtual, new BertPooler(weights.linear(`${prefix}.pooler.dense`, d, d)));
 }

@@ -34,8 +34,9 @@ class BertForSequenceClassification extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    const hiddenStates = this.bert.forward(batch, context);
-    const pooled = (this.bert.pooler as BertPooler).forward(hiddenStates, batch.cuSeqlens, context);
+    const read = this.bert.extend(batch);
+    const hiddenStates = this.bert.forward(read, context);
+    const pooled = (this.bert.pooler as BertPooler).forward(hiddenStates, read.cuSeqlens, context);
     const drop = context.dropout(this.p);
     return this.classifier.forward(drop ? dropout(pooled, drop) : pooled, context);
   }
@@ -56,7 +57,8 @@ class BertForTokenClassification extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    const hiddenStates = this.bert.forward(batch, context);
+    const read = this.bert.extend(batch);
+    const hiddenStates = headRows(this.bert.forward(read, context), read);
     const drop = context.dropout(this.p);
     return this.classifier.forward(drop ? dropout(hiddenStates, drop) : hiddenStates, context);
   }
@@ -76,7 +78,8 @@ class BertForQuestionAnswering extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.qa_outputs.forward(this.bert.forward(batch, context), context);
+    const read = this.bert.extend(batch);
+    return this.qa_outputs.forward(headRows(this.bert.forward(read, context), read), context);
   }
 }
 
@@ -129,7 +132,8 @@ class BertForMaskedLM extends LanguageModel {
   }
 
   hiddenStates(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.cls.predictions.transform.forward(headRows(this.bert.forward(batch, context), batch), context);
+    const read = this.bert.extend(batch);
+    return this.cls.predictions.transform.forward(headRows(this.bert.forward(read, context), read), context);
   }
 }
 

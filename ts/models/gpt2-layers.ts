@@ -6,10 +6,12 @@ import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
+import { ResidualConnection } from '../nn/residual-connection.js';
+import { VirtualInputs } from '../nn/virtual-inputs.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { splitCols } from '../ops/columns.js';
-import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { dropout } from '../ops/dropout.js';
 import { add } from '../ops/elementwise.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { ConfigReader } from './config-reader.js';
@@ -99,18 +101,16 @@ class GPT2Block extends Module {
     readonly attn: GPT2Attention,
     readonly ln_2: LayerNorm,
     readonly mlp: GPT2MLP,
-    private readonly p: number,
+    readonly attentionResidual: ResidualConnection,
+    readonly mlpResidual: ResidualConnection,
   ) {
     super();
   }
 
   forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const plus = (residual: Tensor, update: Tensor): Tensor => {
-      const drop = context.dropout(this.p);
-      return drop ? dropoutAdd(update, residual, drop) : add(update, residual);
-    };
-    const attended = plus(x, this.attn.forward(this.ln_1.forward(x), layout, context));
-    return plus(attended, this.mlp.forward(this.ln_2.forward(attended), context));
+    const attention = this.attn.forward(this.ln_1.forward(x), layout, context);
+    const attended = this.attentionResidual.forward(attention, x, context);
+    return this.mlpResidual.forward(this.mlp.forward(this.ln_2.forward(attended), context), attended, context);
   }
 }
 
@@ -121,20 +121,25 @@ export class GPT2Model extends Module {
     readonly wpe: Embedding,
     readonly h: readonly GPT2Block[],
     readonly ln_f: LayerNorm,
+    readonly virtual: VirtualInputs,
     private readonly p: number,
   ) {
     super();
   }
 
   /** The last hidden states [tokens, d], or those of `outputRows` alone. @param cache where the tokens follow others */
-  forward(input: GPT2Input, context: ForwardContext, cache?: KeyValueCache): Tensor {
+  forward(given: GPT2Input, context: ForwardContext, cache?: KeyValueCache): Tensor {
+    const isFirst = cache?.isEmpty ?? true;
+    const input = this.virtual.extend(given, isFirst);
     const { backend } = this.wte.weight;
     const ids = (values: Int32Array): Tensor => Tensor.fromInts(backend, values);
-    const embedded = add(this.wte.forward(ids(input.inputIds)), this.wpe.forward(ids(input.positionIds)));
+    const words = this.virtual.embed(input, (inputIds) => this.wte.forward(ids(inputIds)), context, isFirst);
+    const embedded = add(words, this.wpe.forward(ids(input.positionIds)));
     const drop = context.dropout(this.p);
-    const layout = new AttentionLayout(backend, input.cuSeqlens, cache);
+    const virtual = isFirst ? this.virtual.keys?.forward(context) : undefined;
+    const layout = new AttentionLayout(backend, input.cuSeqlens, { cache, virtual });
     const hiddenStates = this.h.reduce(
-      (x, block) => recomputed(block, x, context, (input) => block.forward(input, layout, context)),
+      (x, block) => recomputed(block, x, context, (input) => block.forward(input, layout, context), layout.inputs),
       drop ? dropout(embedded, drop) : embedded,
     );
     return this.ln_f.forward(headRows(hiddenStates, input));
@@ -200,8 +205,14 @@ export function buildGPT2Model(weights: WeightReader, c: GPT2Config): GPT2Model 
         `h.${index}`,
         kind,
       ),
-      c.residualDropout,
+      new ResidualConnection('attention', `${path}.attention_adapters`, index, d, c.residualDropout),
+      new ResidualConnection('mlp', `${path}.output_adapters`, index, d, c.residualDropout),
     );
   });
-  return new GPT2Model(wte, wpe, blocks, weights.layerNorm('transformer.ln_f', d, c.eps), c.embeddingDropout);
+  const virtual = new VirtualInputs(
+    'decoder',
+    { layers: c.layers, heads: c.heads, width: d, keyWidth: d },
+    () => wte.weight,
+  );
+  return new GPT2Model(wte, wpe, blocks, weights.layerNorm('transformer.ln_f', d, c.eps), virtual, c.embeddingDropout);
 }

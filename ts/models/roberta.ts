@@ -55,7 +55,8 @@ class RobertaForSequenceClassification extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.classifier.forward(this.roberta.forward(batch, context), batch.cuSeqlens, context);
+    const read = this.roberta.extend(batch);
+    return this.classifier.forward(this.roberta.forward(read, context), read.cuSeqlens, context);
   }
 }
 
@@ -74,7 +75,8 @@ class RobertaForTokenClassification extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    const hiddenStates = this.roberta.forward(batch, context);
+    const read = this.roberta.extend(batch);
+    const hiddenStates = headRows(this.roberta.forward(read, context), read);
     const drop = context.dropout(this.p);
     return this.classifier.forward(drop ? dropout(hiddenStates, drop) : hiddenStates, context);
   }
@@ -94,7 +96,8 @@ class RobertaForQuestionAnswering extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.qa_outputs.forward(this.roberta.forward(batch, context), context);
+    const read = this.roberta.extend(batch);
+    return this.qa_outputs.forward(headRows(this.roberta.forward(read, context), read), context);
   }
 }
 
@@ -132,7 +135,8 @@ class RobertaForMaskedLM extends LanguageModel {
   }
 
   hiddenStates(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.lm_head.forward(headRows(this.roberta.forward(batch, context), batch), context);
+    const read = this.roberta.extend(batch);
+    return this.lm_head.forward(headRows(this.roberta.forward(read, context), read), context);
   }
 }
 

@@ -10,6 +10,8 @@ export interface EncoderDecoder {
   backend: Backend;
   /** First token that the decoder reads. */
   startTokenId: number;
+  /** Rows of the encoder's output before those of each prompt. */
+  virtualTokens: number;
   /** The encoder's output [tokens, d]. */
   encode(inputIds: Int32Array, cuSeqlens: Int32Array): Tensor;
   /** Logits [sequences, vocabSize] of the rows asked for. */
@@ -29,7 +31,7 @@ export class T5Decoding implements Decoding {
     private readonly model: EncoderDecoder,
     private readonly prompts: readonly ArrayLike<number>[],
   ) {
-    this.lengths = prompts.map(({ length }) => length);
+    this.lengths = prompts.map(({ length }) => length + model.virtualTokens);
     this.promptOf = prompts.map((_, index) => index);
     const first = prompts.map(() => [model.startTokenId]);
     this.decoder = new CachedDecoding(model.backend, first, (input, cache) =>
@@ -38,8 +40,8 @@ export class T5Decoding implements Decoding {
   }
 
   start(): Tensor {
-    const cuSeqlens = offsetsOf(this.lengths);
-    const inputIds = new Int32Array(cuSeqlens[this.lengths.length] as number);
+    const cuSeqlens = offsetsOf(this.prompts.map(({ length }) => length));
+    const inputIds = new Int32Array(cuSeqlens[this.prompts.length] as number);
     this.prompts.forEach((ids, index) => {
       inputIds.set(ids, cuSeqlens[index]);
     });

@@ -5,12 +5,13 @@ import type { KeyValueCache } from '../nn/key-value-cache.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
+import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
+import { VirtualInputs } from '../nn/virtual-inputs.js';
 import { RmsNorm } from '../nn/rms-norm.js';
 import { gatedActivate, type Activated } from '../ops/activate.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention, type RelativeBias } from '../ops/attention.js';
-import { dropout, dropoutAdd } from '../ops/dropout.js';
-import { add } from '../ops/elementwise.js';
+import { dropout } from '../ops/dropout.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { T5Config } from './t5-config.js';
 import type { WeightReader } from './weights.js';
@@ -77,9 +78,9 @@ class T5LayerSelfAttention extends Module {
   constructor(
     readonly SelfAttention: T5Attention,
     readonly layer_norm: RmsNorm,
+    readonly residual: ResidualConnection,
     private readonly layer: number,
     private readonly causal: boolean,
-    private readonly p: number,
   ) {
     super();
   }
@@ -89,12 +90,8 @@ class T5LayerSelfAttention extends Module {
     const normed = this.layer_norm.forward(x);
     const own = this.SelfAttention.keysAndValues(normed, context);
     const all = layout.keysAndValues(this.layer, ...own);
-    return residual(
-      this.SelfAttention.forward(normed, all, layout, { causal, relativeBias }, context),
-      x,
-      this.p,
-      context,
-    );
+    const attended = this.SelfAttention.forward(normed, all, layout, { causal, relativeBias }, context);
+    return this.residual.forward(attended, x, context);
   }
 }
 
@@ -103,8 +100,8 @@ class T5LayerCrossAttention extends Module {
   constructor(
     readonly EncDecAttention: T5Attention,
     readonly layer_norm: RmsNorm,
+    readonly residual: ResidualConnection,
     private readonly layer: number,
-    private readonly p: number,
   ) {
     super();
   }
@@ -114,7 +111,7 @@ class T5LayerCrossAttention extends Module {
       this.EncDecAttention.keysAndValues(encoded, context);
     const all = source.keysAndValues(this.layer, project);
     const normed = this.layer_norm.forward(x);
-    return residual(this.EncDecAttention.forward(normed, all, source, {}, context), x, this.p, context);
+    return this.residual.forward(this.EncDecAttention.forward(normed, all, source, {}, context), x, context);
   }
 }
 
@@ -154,6 +151,7 @@ class T5LayerFF extends Module {
   constructor(
     readonly DenseReluDense: T5DenseActDense | T5DenseGatedActDense,
     readonly layer_norm: RmsNorm,
+    readonly residual: ResidualConnection,
     private readonly name: string,
     private readonly side: Side,
     private readonly p: number,
@@ -165,7 +163,7 @@ class T5LayerFF extends Module {
     const observed = this.DenseReluDense.activated(this.layer_norm.forward(x), context);
     context.mlps.push({ name: this.name, side: this.side, ...observed });
     const projected = this.DenseReluDense.wo.forward(dropped(observed.out, this.p, context), context);
-    return residual(projected, x, this.p, context);
+    return this.residual.forward(projected, x, context);
   }
 }
 
@@ -198,6 +196,7 @@ export class T5Stack extends Module {
   constructor(
     readonly block: readonly T5Block[],
     readonly final_layer_norm: RmsNorm,
+    readonly virtual: VirtualInputs,
     private readonly side: Side,
     private readonly maxDistance: number,
     private readonly p: number,
@@ -220,7 +219,9 @@ export class T5Stack extends Module {
     source?: CrossSource,
     cache?: KeyValueCache,
   ): Tensor {
-    const layout = new AttentionLayout(embedded.backend, cuSeqlens, cache);
+    const isFirst = cache?.isEmpty ?? true;
+    const virtual = isFirst ? this.virtual.keys?.forward(context) : undefined;
+    const layout = new AttentionLayout(embedded.backend, cuSeqlens, { cache, virtual });
     const relativeBias: RelativeBias = {
       table: (this.block[0]?.layer[0].SelfAttention.relative_attention_bias as Embedding).weight,
       bidirectional: this.side === 'encoder',
@@ -231,6 +232,7 @@ export class T5Stack extends Module {
         recomputed(block, x, context, (input) => block.forward(input, layout, relativeBias, source, context), [
           source?.encoded,
           relativeBias.table,
+          ...layout.inputs,
         ]),
       dropped(embedded, this.p, context),
     );
@@ -238,8 +240,8 @@ export class T5Stack extends Module {
   }
 }
 
-/** Reads a stack from a checkpoint. @param side its name there */
-export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config): T5Stack {
+/** Reads a stack from a checkpoint. @param side its name there @param shared the word embeddings */
+export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config, shared: Embedding): T5Stack {
   const d = c.dModel;
   const inner = c.heads * c.dKv;
   const kind = activationKind(c.activation);
@@ -267,43 +269,43 @@ export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config): T5
         )
       : new T5DenseActDense(linear(`${path}.wi`, c.dFf, d), linear(`${path}.wo`, d, c.dFf), kind);
   const isDecoder = side === 'decoder';
-  const blocks = Array.from({ length: isDecoder ? c.decoderLayers : c.encoderLayers }, (_, index) => {
+  const end = (sublayer: Sublayer, path: string, index: number): ResidualConnection =>
+    new ResidualConnection(sublayer, path, isDecoder ? c.encoderLayers + index : index, d, c.dropout);
+  const layers = isDecoder ? c.decoderLayers : c.encoderLayers;
+  const blocks = Array.from({ length: layers }, (_, index) => {
     const path = (layer: number): string => `${side}.block.${index}.layer.${layer}`;
     const self = new T5LayerSelfAttention(
       attentionAt(`${path(0)}.SelfAttention`, index === 0),
       norm(`${path(0)}.layer_norm`),
+      end('attention', path(0), index),
       index,
       isDecoder,
-      c.dropout,
     );
     const cross = (): T5LayerCrossAttention =>
       new T5LayerCrossAttention(
         attentionAt(`${path(1)}.EncDecAttention`, false),
         norm(`${path(1)}.layer_norm`),
+        end('cross-attention', path(1), index),
         index,
-        c.dropout,
       );
     const last = isDecoder ? 2 : 1;
     const mlp = (): T5LayerFF =>
       new T5LayerFF(
         mlpAt(`${path(last)}.DenseReluDense`),
         norm(`${path(last)}.layer_norm`),
+        end('mlp', path(last), index),
         `${side}.block.${index}`,
         side,
         c.dropout,
       );
     return new T5Block(isDecoder ? [self, cross(), mlp()] : [self, mlp()]);
   });
-  return new T5Stack(blocks, norm(`${side}.final_layer_norm`), side, c.maxDistance, c.dropout);
+  const sizes = { layers, heads: c.heads, width: d, keyWidth: inner };
+  const virtual = new VirtualInputs(side, sizes, () => shared.weight, isDecoder ? ['keys'] : ['tokens']);
+  return new T5Stack(blocks, norm(`${side}.final_layer_norm`), virtual, side, c.maxDistance, c.dropout);
 }
 
 function dropped(x: Tensor, p: number, context: ForwardContext): Tensor {
   const drop = context.dropout(p);
   return drop ? dropout(x, drop) : x;
-}
-
-/** dropout(x) + before */
-function residual(x: Tensor, before: Tensor, p: number, context: ForwardContext): Tensor {
-  const drop = context.dropout(p);
-  return drop ? dropoutAdd(x, before, drop) : add(x, before);
 }

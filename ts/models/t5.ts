@@ -54,10 +54,14 @@ class T5ForConditionalGeneration extends LanguageModel {
   hiddenStates(batch: RaggedBatch, context: ForwardContext): Tensor {
     const { decoder } = batch;
     if (!decoder) throw new DeftuneError('the batch has no decoder tokens, expected them beside inputIds');
+    const { virtual } = this.encoder;
     const encoded = this.encode(batch.inputIds, batch.cuSeqlens, context);
     const source: CrossSource = {
       cuQ: Tensor.fromInts(this.backend, decoder.cuSeqlens),
-      cuK: Tensor.fromInts(this.backend, batch.cuSeqlens),
+      cuK: Tensor.fromInts(
+        this.backend,
+        batch.cuSeqlens.map((offset, sequence) => offset + virtual.count * sequence),
+      ),
       encoded,
       keysAndValues: (_layer, project) => project(encoded),
     };
@@ -71,6 +75,7 @@ class T5ForConditionalGeneration extends LanguageModel {
       {
         backend,
         startTokenId,
+        virtualTokens: this.encoder.virtual.count,
         encode: (inputIds, cuSeqlens) => this.encode(inputIds, cuSeqlens, new ForwardContext()),
         decode: (input, source, cache) =>
           linear(this.decode(input, source, new ForwardContext(), cache), this.vocabulary.weight),
@@ -80,7 +85,10 @@ class T5ForConditionalGeneration extends LanguageModel {
   }
 
   private encode(inputIds: Int32Array, cuSeqlens: Int32Array, context: ForwardContext): Tensor {
-    return this.encoder.forward(this.embed(inputIds), cuSeqlens, context);
+    const { virtual } = this.encoder;
+    const read = virtual.extend({ inputIds, positionIds: new Int32Array(inputIds.length), cuSeqlens });
+    const embedded = virtual.embed(read, (ids) => this.embed(ids), context);
+    return this.encoder.forward(embedded, read.cuSeqlens, context);
   }
 
   /** What the vocabulary is scored by, at the rows asked for. */
@@ -148,20 +156,19 @@ export const t5: ModelFamily = {
       renames: first === 'shared.weight' ? [] : ([[new RegExp(`^${first}$`), 'shared.weight']] as const),
     };
     const weights = new WeightReader(backend, source, rules, c.initializerFactor, options.seed ?? 0);
-    return weights.finish(
-      () =>
-        new T5ForConditionalGeneration(
-          backend,
-          info,
-          weights.embedding('shared', c.vocabSize, c.dModel),
-          buildT5Stack(weights, 'encoder', c),
-          buildT5Stack(weights, 'decoder', c),
-          untied ? new T5LMHead(weights.parameter('lm_head.weight', [c.vocabSize, c.dModel])) : undefined,
-          c.scaled ? c.dModel ** -0.5 : 1,
-          generationStart,
-        ),
-      options.onNotice,
-    );
+    return weights.finish(() => {
+      const shared = weights.embedding('shared', c.vocabSize, c.dModel);
+      return new T5ForConditionalGeneration(
+        backend,
+        info,
+        shared,
+        buildT5Stack(weights, 'encoder', c, shared),
+        buildT5Stack(weights, 'decoder', c, shared),
+        untied ? new T5LMHead(weights.parameter('lm_head.weight', [c.vocabSize, c.dModel])) : undefined,
+        c.scaled ? c.dModel ** -0.5 : 1,
+        generationStart,
+      );
+    }, options.onNotice);
   },
 };
 

@@ -7,11 +7,12 @@ import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
+import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
 import { Parameter } from '../nn/parameter.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { prependRows } from '../ops/concat-sequences.js';
-import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { dropout } from '../ops/dropout.js';
 import { add } from '../ops/elementwise.js';
 import { gatherRows } from '../ops/gather-rows.js';
 import { linear } from '../ops/linear.js';
@@ -132,20 +133,17 @@ class ViTLayer extends Module {
     readonly layernorm_before: LayerNorm,
     readonly layernorm_after: LayerNorm,
     readonly mlp: ViTMLP,
-    private readonly p: number,
+    readonly attentionResidual: ResidualConnection,
+    readonly mlpResidual: ResidualConnection,
   ) {
     super();
   }
 
   forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
     const attended = this.attention.forward(this.layernorm_before.forward(x), cuSeqlens, context);
-    const middle = this.residual(attended, x, context);
-    return this.residual(this.mlp.forward(this.layernorm_after.forward(middle), context), middle, context);
-  }
-
-  private residual(x: Tensor, residual: Tensor, context: ForwardContext): Tensor {
-    const drop = context.dropout(this.p);
-    return drop ? dropoutAdd(x, residual, drop) : add(x, residual);
+    const middle = this.attentionResidual.forward(attended, x, context);
+    const projected = this.mlp.forward(this.layernorm_after.forward(middle), context);
+    return this.mlpResidual.forward(projected, middle, context);
   }
 }
 
@@ -288,6 +286,8 @@ export const vit: ModelFamily = {
       const kind = activationKind(c.activation);
       const layer = (index: number): ViTLayer => {
         const path = `vit.layers.${index}`;
+        const end = (sublayer: Sublayer, name: string): ResidualConnection =>
+          new ResidualConnection(sublayer, name, index, d, c.hiddenDropout);
         const projection = (name: string): LinearLike =>
           weights.linear(`${path}.attention.${name}`, d, d, { bias: c.qkvBias });
         return new ViTLayer(
@@ -307,7 +307,9 @@ export const vit: ModelFamily = {
             weights.linear(`${path}.mlp.fc2`, d, c.dFf),
             kind,
           ),
-          c.hiddenDropout,
+          // As transformers 4 calls the layers.
+          end('attention', `vit.encoder.layer.${index}.attention_adapters`),
+          end('mlp', `vit.encoder.layer.${index}.output.output_adapters`),
         );
       };
       const projection = new PatchProjection(

@@ -17,7 +17,12 @@ export class KeyValueCache {
     this.lengths = new Array<number>(sequences).fill(0);
   }
 
-  /** Tokens read so far, by sequence: the position of the next. */
+  /** Whether nothing was read so far. */
+  get isEmpty(): boolean {
+    return this.layers.length === 0;
+  }
+
+  /** Tokens read so far, virtual ones included, by sequence: the position of the next. */
   get tokens(): readonly number[] {
     return this.lengths;
   }

@@ -3,7 +3,7 @@ import { DeftuneError } from '../error.js';
 import { validate } from '../io/validate.js';
 import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
-import { headParameters } from './head.js';
+import { headParameters } from './head-parameters.js';
 import type { PeftMethod } from './method.js';
 
 /** Trains every bias and the head (BitFit, Ben Zaken et al. 2022); peft has no file for it, so the settings are in deftune.json alone. */

@@ -9,7 +9,7 @@ import { Parameter } from '../nn/parameter.js';
 import { scaleCols } from '../ops/columns.js';
 import { Tensor } from '../tensor/tensor.js';
 import { AdaptedLinear, type LinearValues } from './adapted-linear.js';
-import { headParameters } from './head.js';
+import { headParameters } from './head-parameters.js';
 import type { PeftMethod } from './method.js';
 import {
   checkSelection,

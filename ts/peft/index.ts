@@ -1,14 +1,27 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import type { AdaptersFormat } from './adapters-format.js';
 import { bitfit } from './bitfit.js';
+import { bottleneck } from './bottleneck.js';
 import { full } from './full.js';
 import { head } from './head.js';
 import { ia3 } from './ia3.js';
 import { lora } from './lora.js';
 import type { PeftMethod } from './method.js';
+import { prefixTuning } from './prefix-tuning.js';
+import { promptTuning } from './prompt-tuning.js';
 
 /** Every method, in the order of the documentation. */
-const METHODS = [lora, ia3, bitfit, head, full] as unknown as readonly PeftMethod<unknown>[];
+const METHODS = [
+  lora,
+  bottleneck,
+  prefixTuning,
+  promptTuning,
+  ia3,
+  bitfit,
+  head,
+  full,
+] as unknown as readonly PeftMethod<unknown>[];
 
 /** Names of the methods. */
 export const METHOD_NAMES: readonly string[] = METHODS.map(({ name }) => name);
@@ -26,4 +39,16 @@ export function methodOfPeftType(peftType: unknown, where: string): PeftMethod<u
   if (method) return method;
   const known = METHODS.flatMap((candidate) => candidate.peftType ?? []).join(', ');
   throw new DeftuneError(`${where}: peft_type is ${showValue(peftType)}, expected one of ${known}`);
+}
+
+/** The method whose files in the format of `adapters` have this `architecture`. @throws DeftuneError listing the known ones. */
+export function methodOfArchitecture(
+  given: unknown,
+  where: string,
+): { method: PeftMethod<unknown>; adapters: AdaptersFormat<unknown> } {
+  const known = METHODS.flatMap((method) => (method.adapters ? [{ method, adapters: method.adapters }] : []));
+  const found = known.find(({ adapters }) => adapters.architecture === (given ?? null));
+  if (found) return found;
+  const names = known.map(({ adapters }) => adapters.architecture ?? 'none (bottleneck)').join(', ');
+  throw new DeftuneError(`${where}: architecture is ${showValue(given)}, expected one of ${names}`);
 }

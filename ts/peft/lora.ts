@@ -3,7 +3,7 @@ import { DeftuneError } from '../error.js';
 import type { Model } from '../models/model.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
-import { headParameters } from './head.js';
+import { headParameters } from './head-parameters.js';
 import { configureLora, loraConfigFromFile, loraConfigToFile, type LoraConfig } from './lora-config.js';
 import { LoraLinear, LowRank } from './lora-linear.js';
 import type { PeftMethod } from './method.js';

@@ -8,24 +8,34 @@ import {
   ADAPTER_WEIGHTS,
   adapterContent,
   adapterIn,
+  type AdapterFormat,
   type Sidecar,
   type StoredAdapter,
 } from './peft-files.js';
+import { ADAPTERS_FILES } from './adapters-files.js';
 import type { PeftModel } from './peft-model.js';
 
 export { applyAdapter, type Sidecar, type StoredAdapter } from './peft-files.js';
 
 /**
- * Writes an adapter in peft's format, with deftune.json beside it: all files or none. Adapter files that an earlier run left there
- * and this one does not write are removed, for they would be read in place of the new ones.
+ * Writes an adapter in peft's format, or that of AdapterHub's `adapters` where peft does not know the method, with deftune.json beside
+ * it: all files or none. Adapter files that an earlier run left there and this one does not write are removed, for they would be read in
+ * place of the new ones.
  *
  * @param baseDirectory the model's folder: its name goes into the adapter's config, its tokenizer beside a full checkpoint
- * @throws DeftuneError naming the directory that cannot be written to
+ * @param format asks for one of the two
+ * @throws DeftuneError naming the directory that cannot be written to, or why the method has no file in the format asked for
  */
-export function saveAdapter(model: PeftModel, directory: string, baseDirectory: string, sidecar: Sidecar = {}): void {
-  const files = adapterFiles(model, baseDirectory, sidecar);
+export function saveAdapter(
+  model: PeftModel,
+  directory: string,
+  baseDirectory: string,
+  sidecar: Sidecar = {},
+  format?: AdapterFormat,
+): void {
+  const files = adapterFiles(model, baseDirectory, sidecar, format);
   writeFilesAtomic(directory, files);
-  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
+  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...ADAPTERS_FILES]) {
     if (!files.has(name)) rmSync(join(directory, name), { force: true });
   }
 }
@@ -35,9 +45,10 @@ export function adapterFiles(
   model: PeftModel,
   baseDirectory: string,
   sidecar: Sidecar = {},
+  format?: AdapterFormat,
 ): Map<string, string | Uint8Array> {
   const base = { name: baseModelName(baseDirectory), folder: diskFolder(baseDirectory) };
-  return adapterContent(model, base, sidecar);
+  return adapterContent(model, base, sidecar, format);
 }
 
 /** What peft calls the base: the repository that a directory was downloaded from, else the directory's name. */

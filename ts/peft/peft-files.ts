@@ -1,11 +1,18 @@
 import { DeftuneError } from '../error.js';
 import { readFolderJson, type Folder } from '../io/folder.js';
-import { parseSafetensors, serializeSafetensors, type StoredTensor } from '../io/safetensors.js';
+import { parseSafetensors, serializeSafetensors } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
 import { LABEL_TENSORS } from '../models/index.js';
 import type { Model } from '../models/model.js';
-import { methodOfPeftType, peftMethod } from './index.js';
-import { PeftModel, type TensorValues } from './peft-model.js';
+import { adaptersFiles, isAdaptersConfig, readAdaptersDirectory } from './adapters-files.js';
+import { headOfFile } from './adapters-format.js';
+import { headParameters } from './head-parameters.js';
+import { methodOfArchitecture, methodOfPeftType, peftMethod } from './index.js';
+import type { PeftMethod } from './method.js';
+import { PeftModel } from './peft-model.js';
+import { pythonJson } from './python-json.js';
+import type { TensorValues } from './saved-tensor.js';
+import { widen } from './widen.js';
 
 /** The adapter's settings, as peft calls their file. */
 export const ADAPTER_CONFIG = 'adapter_config.json';
@@ -35,43 +42,86 @@ export interface Sidecar {
   [key: string]: unknown;
 }
 
+/** The directory formats. */
+export type AdapterFormat = 'peft' | 'adapters';
+
 /** An adapter directory, read and checked but not yet applied. */
 export interface StoredAdapter {
   /** Where it was read, for messages. */
   directory: string;
   /** What its files are called in messages. */
   pathOf(file: string): string;
+  format: AdapterFormat;
+  /** adapter_config.json, in `adapters` its `config`. */
   config: Record<string, unknown> | undefined;
   sidecar: Sidecar;
   tensors: Map<string, TensorValues>;
+  /** Tensors of the head, where the format keeps them apart. */
+  head: ReadonlyMap<string, TensorValues>;
+  /** `model_type` of the base, where the format names it. */
+  modelType?: string | undefined;
   /** Rows of the stored classifier: the number of labels. */
   numLabels: number | undefined;
 }
 
+/** The model that an adapter is for: the name that goes into the adapter's config, and the folder whose tokenizer goes beside a full checkpoint. */
+export interface AdapterBase {
+  name: string;
+  folder?: Folder | undefined;
+}
+
 /**
- * Content of the files of an adapter by name: peft's, and deftune.json beside them.
+ * Content of the files of an adapter by name: those of peft, or of AdapterHub's `adapters` where peft does not know the method, and
+ * deftune.json beside them.
  *
- * @param base the model that it is for: the name that goes into the adapter's config, and the folder whose tokenizer goes beside a full
- *   checkpoint
+ * @param format asks for one of the two
+ * @throws DeftuneError where the method has no file in the format asked for, with the reason
  */
 export function adapterContent(
   model: PeftModel,
-  base: { name: string; folder?: Folder | undefined },
+  base: AdapterBase,
   sidecar: Sidecar = {},
+  format: AdapterFormat = model.method.adapters && !model.method.configToFile ? 'adapters' : 'peft',
 ): Map<string, string | Uint8Array> {
-  const { weightsFile = ADAPTER_WEIGHTS } = model.method;
-  const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
-  if (weightsFile !== ADAPTER_WEIGHTS) {
-    files.set('config.json', pythonJson(modelConfig(model.base)));
-    for (const name of COMPANIONS) if (base.folder?.has(name)) files.set(name, base.folder.bytes(name));
-  }
-  const config = model.method.configToFile?.(model.base, model.config, base.name);
-  if (config) files.set(ADAPTER_CONFIG, pythonJson(config));
+  const files = format === 'adapters' ? inAdapters(model, base) : inPeft(model, base);
   const { head, info } = model.base;
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
   const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...sidecar };
   files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
   return files;
+}
+
+function inPeft(model: PeftModel, base: AdapterBase): Map<string, string | Uint8Array> {
+  const { name, weightsFile = ADAPTER_WEIGHTS, adapters, configToFile } = model.method;
+  if (adapters && !configToFile) {
+    throw new DeftuneError(`peft has no file for ${name}, expected the format of AdapterHub's adapters`);
+  }
+  const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
+  if (weightsFile !== ADAPTER_WEIGHTS) {
+    files.set('config.json', pythonJson(modelConfig(model.base)));
+    for (const name of COMPANIONS) if (base.folder?.has(name)) files.set(name, base.folder.bytes(name));
+  }
+  const config = configToFile?.(model.base, model.config, base.name);
+  if (config) files.set(ADAPTER_CONFIG, pythonJson(config));
+  return files;
+}
+
+function inAdapters(model: PeftModel, { name }: AdapterBase): Map<string, string | Uint8Array> {
+  const { base, method, config } = model;
+  if (!method.adapters) {
+    throw new DeftuneError(`AdapterHub's adapters has no file for ${method.name}, expected the format of peft`);
+  }
+  const heads = headParameters(base);
+  const isHead = (key: string): boolean => [...heads.keys()].some((own) => key === own || key.endsWith(`.${own}`));
+  const own = [...model.tensors()].filter(([key]) => !isHead(key));
+  const file = {
+    config: method.adapters.configToFile(config, base),
+    tensors: method.adapters.tensorsToFile(new Map(own), config, base),
+    head: new Map(
+      [...heads].map(([key, parameter]) => [key, { shape: parameter.storedShape, values: parameter.toStored() }]),
+    ),
+  };
+  return adaptersFiles(file, base, 'default', name);
 }
 
 /** config.json of a fine-tuned model: the base's, with its labels. */
@@ -86,78 +136,90 @@ function modelConfig({ info }: Model): Record<string, unknown> {
   };
 }
 
-/** As Python's json with indent 2 and sorted keys. */
-function pythonJson(value: Record<string, unknown>): string {
-  const sorted = Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return JSON.stringify(sorted, null, 2);
-}
-
-/** Reads the files of an adapter. @throws DeftuneError naming the file and what is wrong with it. */
+/** Reads the files of an adapter of peft or of `adapters`. @throws DeftuneError naming the file and what is wrong with it. */
 export function adapterIn(folder: Folder): StoredAdapter {
   const config = folder.has(ADAPTER_CONFIG) ? readObject(folder, ADAPTER_CONFIG) : undefined;
   const sidecar: Sidecar = folder.has(SIDECAR) ? readObject(folder, SIDECAR) : {};
+  const { pathOf, name: directory } = folder;
   if (!config && sidecar.method === undefined) {
     throw new DeftuneError(
-      `${folder.name}: ${ADAPTER_CONFIG} is missing, expected an adapter directory as peft writes it`,
+      `${directory}: ${ADAPTER_CONFIG} is missing, expected an adapter directory as peft or adapters writes it`,
     );
+  }
+  if (config && isAdaptersConfig(config)) {
+    const { config: own, tensors, head, labelNames, modelType } = readAdaptersDirectory(folder);
+    return {
+      directory,
+      pathOf,
+      format: 'adapters',
+      config: { ...own },
+      sidecar: labelNames && !sidecar.labelNames ? { ...sidecar, labelNames } : sidecar,
+      tensors: new Map(tensors),
+      head,
+      modelType,
+      numLabels: numLabelsOf(head),
+    };
   }
   const weightsFile = config
     ? ADAPTER_WEIGHTS
-    : (peftMethod(sidecar.method, `${folder.pathOf(SIDECAR)}: method`).weightsFile ?? ADAPTER_WEIGHTS);
-  const weightsPath = folder.pathOf(weightsFile);
+    : (peftMethod(sidecar.method, `${pathOf(SIDECAR)}: method`).weightsFile ?? ADAPTER_WEIGHTS);
+  const weightsPath = pathOf(weightsFile);
   const { tensors: stored } = parseSafetensors(folder.bytes(weightsFile), weightsPath);
   const tensors = new Map([...stored].map(([key, tensor]) => [key, widen(tensor, `${weightsPath}: ${key}`)]));
+  return {
+    directory,
+    pathOf,
+    format: 'peft',
+    config,
+    sidecar,
+    tensors,
+    head: new Map(),
+    numLabels: numLabelsOf(tensors),
+  };
+}
+
+function numLabelsOf(tensors: ReadonlyMap<string, TensorValues>): number | undefined {
   const names = [...LABEL_TENSORS];
-  const labels = [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1];
-  return { directory: folder.name, pathOf: folder.pathOf, config, sidecar, tensors, numLabels: labels?.shape[0] };
+  return [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1].shape[0];
 }
 
 /** Injects a stored adapter's method into a model and loads its weights. */
 export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
-  const { directory, config, sidecar, pathOf } = adapter;
-  const where = pathOf(ADAPTER_CONFIG);
-  const method = config
-    ? methodOfPeftType(config['peft_type'], where)
-    : peftMethod(sidecar.method, `${pathOf(SIDECAR)}: method`);
-  const settings =
-    config && method.configFromFile ? method.configFromFile(config, where, base) : method.configure({}, base);
-  const model = PeftModel.inject(base, method, settings, 0);
-  model.loadStateDict(adapter.tensors, directory);
+  const { method, config, tensors } = settingsOf(base, adapter);
+  const model = PeftModel.inject(base, method, config, 0);
+  model.loadStateDict(tensors, adapter.directory);
   return model;
+}
+
+/** What a stored adapter is in a model: its method, settings, and tensors by the method's own keys. */
+function settingsOf(
+  base: Model,
+  { directory, pathOf, format, config, sidecar, tensors, head, modelType }: StoredAdapter,
+): { method: PeftMethod<unknown>; config: unknown; tensors: Map<string, TensorValues> } {
+  const where = pathOf(ADAPTER_CONFIG);
+  if (!config) {
+    const method = peftMethod(sidecar.method, `${pathOf(SIDECAR)}: method`);
+    return { method, config: method.configure({}, base), tensors };
+  }
+  if (format === 'peft') {
+    const method = methodOfPeftType(config['peft_type'], where);
+    return { method, config: method.configFromFile?.(config, where, base) ?? method.configure({}, base), tensors };
+  }
+  if (modelType !== undefined && modelType !== base.info.modelType) {
+    throw new DeftuneError(
+      `${where}: model_type is ${showValue(modelType)}, expected ${base.info.modelType} as the base`,
+    );
+  }
+  const { method, adapters } = methodOfArchitecture(config['architecture'], where);
+  const settings = adapters.configFromFile(config, where, base);
+  const file = { config, tensors, head };
+  const own = adapters.tensorsFromFile(file, settings, base, where);
+  for (const [name, values] of headOfFile(file, base, directory)) own.set(`${adapters.headPrefix}${name}`, values);
+  return { method, config: settings, tensors: own };
 }
 
 function readObject(folder: Folder, file: string): Record<string, unknown> {
   const value: unknown = readFolderJson(folder, file);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new DeftuneError(`${folder.pathOf(file)}: the file holds ${showValue(value)}, expected an object`);
-}
-
-/** Adapters are small: F32 only is kept simple, F16 and BF16 are widened here. */
-function widen({ dtype, shape, data }: StoredTensor, name: string): TensorValues {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const read: Partial<Record<string, (index: number) => number>> = {
-    F32: (index) => view.getFloat32(index * 4, true),
-    F16: (index) => halfToFloat(view.getUint16(index * 2, true)),
-    BF16: (index) => bfloatToFloat(view.getUint16(index * 2, true)),
-  };
-  const element = read[dtype];
-  if (!element) throw new DeftuneError(`${name} is stored as ${dtype}, expected F32, F16 or BF16`);
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  return { shape, values: Float32Array.from({ length: size }, (_, index) => element(index)) };
-}
-
-function halfToFloat(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-const scratch = new DataView(new ArrayBuffer(4));
-
-function bfloatToFloat(bits: number): number {
-  scratch.setUint32(0, bits * 65_536);
-  return scratch.getFloat32(0);
 }

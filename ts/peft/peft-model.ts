@@ -5,6 +5,7 @@ import { freezeWeights } from '../nn/freeze-weights.js';
 import type { Parameter } from '../nn/parameter.js';
 import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
+import type { TensorValues } from './saved-tensor.js';
 import type { PeftMethod } from './method.js';
 
 /** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), and the method's own settings. */
@@ -24,8 +25,15 @@ export class PeftModel {
 
   /** Freezes `base` and injects the method. */
   static inject(base: Model, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
+    const virtualTokens = method.virtualTokens?.(config) ?? 0;
+    if (virtualTokens > 0 && virtualTokens >= base.info.maxLength) {
+      throw new DeftuneError(
+        `${method.name}: numVirtualTokens is ${virtualTokens}, expected fewer than the model's ${base.info.maxLength} positions`,
+      );
+    }
     for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
     method.inject(base, config, seed);
+    base.info.maxLength -= virtualTokens;
     freezeWeights(base, base.precision);
     return new PeftModel(base, method, config);
   }
@@ -84,12 +92,14 @@ export class PeftModel {
 
   /** Tensors of the adapter by their key in adapter_model.safetensors. */
   stateDict(): Map<string, TensorToStore> {
+    return new Map([...this.tensors()].map(([key, { shape, values }]) => [key, { dtype: 'F32', shape, data: values }]));
+  }
+
+  /** Values of the adapter's tensors by the same keys. */
+  tensors(): Map<string, TensorValues> {
     const saved = this.method.savedParameters(this.base, this.config);
     return new Map(
-      [...saved].map(([key, parameter]) => [
-        key,
-        { dtype: 'F32', shape: [...parameter.storedShape], data: parameter.toStored() },
-      ]),
+      [...saved].map(([key, tensor]) => [key, { shape: [...tensor.storedShape], values: tensor.toStored() }]),
     );
   }
 
@@ -126,12 +136,6 @@ export class PeftModel {
 function isCopy(key: string, expected: ReadonlyMap<string, unknown>): boolean {
   const plain = key.replace(/\.(original_module|modules_to_save)\.bias$/, '.bias');
   return plain !== key && expected.has(plain);
-}
-
-/** Values of a stored tensor, widened to f32. */
-export interface TensorValues {
-  shape: readonly number[];
-  values: Float32Array;
 }
 
 /**

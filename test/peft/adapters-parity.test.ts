@@ -1,0 +1,106 @@
+// Bottleneck adapters against AdapterHub's `adapters` on every family (test/fixtures/make_adapters.py): files, logits, gradients.
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import type { Backend } from '../../ts/backend/backend.js';
+import { createBackend } from '../../ts/backend/create-backend-node.js';
+import { ResidualConnection } from '../../ts/nn/residual-connection.js';
+import { applyAdapter, readAdapter, saveAdapter } from '../../ts/peft/peft-files-node.js';
+import type { PeftModel } from '../../ts/peft/peft-model.js';
+import { onEachBackend } from '../backend/on-each-backend.js';
+import { maxAbs, maxDifference } from '../models/bert-fixtures.js';
+import { gradientsOf, logitsOf, openAny, type AnyBatch } from './any-batch.js';
+
+interface Expected {
+  base: string;
+  model: string;
+  batch: AnyBatch;
+  logits: number[][];
+  loss: number;
+  grads: Record<string, number[]>;
+}
+
+const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
+const settings = readdirSync(join(fixtures, 'adapters'));
+const expectedOf = (setting: string): Expected =>
+  JSON.parse(readFileSync(join(fixtures, 'adapters', setting, 'expected.json'), 'utf8')) as Expected;
+
+async function open(backend: Backend, setting: string): Promise<PeftModel> {
+  const { base, model } = expectedOf(setting);
+  const directory = join(fixtures, 'adapters', setting, 'adapter');
+  return applyAdapter(await openAny(backend, base, join(fixtures, model)), readAdapter(directory));
+}
+
+/** Names of the model's parameters as `adapters` has them. */
+function names(model: PeftModel): Map<string, string> {
+  const places = [...model.base.namedModules()].flatMap(([path, module]) =>
+    module instanceof ResidualConnection ? [[`${path}.joint.`, `${module.adaptersName}.adapters.`] as const] : [],
+  );
+  return new Map(
+    [...model.trainableParameters().keys()].map((name) => {
+      const place = places.find(([path]) => name.startsWith(path));
+      return [name, place ? place[1] + name.slice(place[0].length) : name];
+    }),
+  );
+}
+
+test('there are fixtures of every family, in both kinds of file', (t) => {
+  t.deepEqual([...new Set(settings.map((setting) => expectedOf(setting).base))].sort(), [
+    'bert',
+    'gpt2',
+    'roberta',
+    't5',
+    'vit',
+  ]);
+  const files = new Set(settings.flatMap((setting) => readdirSync(join(fixtures, 'adapters', setting, 'adapter'))));
+  t.true(files.has('pytorch_adapter.bin') && files.has('adapter.safetensors'));
+});
+
+for (const setting of settings) {
+  onEachBackend(`${setting}: logits and gradients`, async (t, backend) => {
+    const expected = expectedOf(setting);
+    const model = await open(backend, setting);
+    const { logits, loss, grads } = gradientsOf(model.base, expected.batch);
+    const error = maxDifference(logits, expected.logits.flat());
+    t.true(error <= 1e-4 * Math.max(1, maxAbs(expected.logits.flat())), `logits off by ${error}`);
+    t.true(Math.abs(loss - expected.loss) <= 1e-5 * (1 + expected.loss));
+    const own = names(model);
+    const found = new Map([...grads].map(([name, gradient]) => [own.get(name) ?? name, gradient]));
+    t.deepEqual([...found.keys()].sort(), Object.keys(expected.grads).sort());
+    const floor = 1e-6 * Math.max(...Object.values(expected.grads).map(maxAbs));
+    for (const [key, gradient] of Object.entries(expected.grads)) {
+      const error = maxDifference(found.get(key) ?? [], gradient);
+      t.true(error <= 1e-4 * maxAbs(gradient) + floor, `${key}: off by ${error}, largest ${maxAbs(gradient)}`);
+    }
+    const again = gradientsOf(model.base, expected.batch, { recompute: true });
+    t.deepEqual([...again.grads], [...grads]);
+  });
+
+  test(`${setting}: written as it was read`, async (t) => {
+    const backend = await createBackend({ backend: 'native', threads: 1 });
+    const directory = mkdtempSync(join(tmpdir(), 'deftune-adapters-'));
+    try {
+      const { batch, model: base } = expectedOf(setting);
+      const model = await open(backend, setting);
+      saveAdapter(model, directory, join(fixtures, base));
+      const [ours, theirs] = [directory, join(fixtures, 'adapters', setting, 'adapter')].map((path) =>
+        readAdapter(path),
+      );
+      t.deepEqual(ours?.config, theirs?.config);
+      t.deepEqual(
+        [...(ours?.tensors ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)),
+        [...(theirs?.tensors ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)),
+      );
+      t.is(ours?.modelType, theirs?.modelType);
+      const again = applyAdapter(
+        await openAny(backend, expectedOf(setting).base, join(fixtures, base)),
+        readAdapter(directory),
+      );
+      t.deepEqual(logitsOf(again.base, batch), logitsOf(model.base, batch));
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+}
