@@ -1,5 +1,6 @@
 import type { WasmSource } from '../backend/load-wasm-browser.js';
 import type { DataRecord } from '../data/record.js';
+import type { DensityBudget } from '../density/density-controller.js';
 import type { DensityLossOptions } from '../density/density-loss.js';
 import type { Files } from '../io/folder.js';
 import type { ModelOptions } from '../models/model.js';
@@ -33,8 +34,10 @@ export interface WorkerJob {
   args?: Partial<TrainingArguments> | undefined;
   /** Default: no density loss, plain PEFT. */
   density?: DensityLossOptions | undefined;
+  /** Finds the density loss's alpha within a budget, as `densityController` does; needs `density` and `evalRecords`. */
+  budget?: DensityBudget | undefined;
   metricNames?: readonly string[] | undefined;
-  /** Where checkpoints are kept, as `opfsCheckpoints` does. */
+  /** Where checkpoints are kept, as `opfsCheckpoints` does; default: the best one in memory, where `args` ask for it at the end. */
   checkpoints?: { name: string; saveTotalLimit?: number | undefined } | undefined;
   /** The WebAssembly module; default: the one in this package. */
   wasm?: WasmSource | undefined;

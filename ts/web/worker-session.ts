@@ -6,6 +6,7 @@ import { getTask } from '../data/tasks/index.js';
 import { taskWords, type TaskWords } from '../data/text-to-text.js';
 import { hasTokenizer, tokenizerIn } from '../data/tokenizer-files.js';
 import type { Tokenizer } from '../data/tokenizer.js';
+import { densityController } from '../density/density-controller.js';
 import { densityLoss } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { textLimit } from '../heads/encode-text.js';
@@ -14,6 +15,7 @@ import { memoryFolder, type Files, type Folder } from '../io/folder.js';
 import { modelIn } from '../models/model-in-folder.js';
 import { adapterContent, adapterIn, applyAdapter } from '../peft/peft-files.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
+import { checkpointMemory } from '../train/checkpoint-memory.js';
 import { evaluate, predict } from '../train/evaluate.js';
 import { Trainer } from '../train/trainer.js';
 import { activationMap } from './activation-map.js';
@@ -70,7 +72,9 @@ export class WorkerSession implements Calls {
     const backend = await createBackend();
     const folder = memoryFolder(await this.modelFiles(job), typeof job.model === 'string' ? job.model : '');
     const adapter = job.adapter && adapterIn(memoryFolder(await contentOf(job.adapter)));
-    const { trainRecords, evalRecords, args, density, metricNames, modelOptions = {} } = job;
+    const { trainRecords, evalRecords, args, density, budget, metricNames, modelOptions = {} } = job;
+    if (budget && !density)
+      throw new DeftuneError('density is missing, expected the loss whose alpha the budget is for');
     const task = job.task === undefined ? undefined : getTask(job.task);
     const { labelNames, head } = modelOptions;
     const taskLabels = task?.labelNames;
@@ -99,7 +103,14 @@ export class WorkerSession implements Calls {
     };
     const trainDataset = examples(trainRecords, 'training', labels.train);
     const evalDataset = examples(evalRecords, 'validation', labels.evaluation);
-    const loss = density && densityLoss(density, base.info.activation);
+    const plainLoss = density && densityLoss(density, base.info.activation);
+    const loss = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    const { checkpoints } = job;
+    const store = checkpoints
+      ? await opfsCheckpoints(checkpoints.name, { ...checkpoints, onNotice: (notice) => notices.push(notice) })
+      : args?.loadBestModelAtEnd
+        ? checkpointMemory()
+        : undefined;
     if (trainDataset.length > 0) {
       this.opened.trainer = new Trainer({
         model,
@@ -108,12 +119,7 @@ export class WorkerSession implements Calls {
         args,
         metricNames,
         auxiliaryLosses: loss ? [loss] : [],
-        checkpoints:
-          job.checkpoints &&
-          (await opfsCheckpoints(job.checkpoints.name, {
-            ...job.checkpoints,
-            onNotice: (notice) => notices.push(notice),
-          })),
+        checkpoints: store,
         signal: this.stopping.signal,
         onStep: async (log, totalSteps) => {
           this.tell('onStep', log, totalSteps);
