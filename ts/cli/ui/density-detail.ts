@@ -35,6 +35,7 @@ export class DensityDetail {
   };
 
   json(): object {
+    // eslint-disable-next-line @typescript-eslint/no-unused-vars -- one number a neuron is left out of the output
     const layers = this.profile.perLayer().map(({ neuronDensity: _, ...layer }) => layer);
     return { layers, ...this.profile.skippedWork(this.hiddenSize, this.upProjections), downProjection: this.gain };
   }
