@@ -9,7 +9,7 @@ import { headOfFile } from './adapters-format.js';
 import { headParameters } from './head-parameters.js';
 import { methodOfArchitecture, methodOfPeftType, peftMethod } from './index.js';
 import type { PeftMethod } from './method.js';
-import { PeftModel } from './peft-model.js';
+import { DEFAULT_ADAPTER, PeftModel } from './peft-model.js';
 import { pythonJson } from './python-json.js';
 import type { TensorValues } from './saved-tensor.js';
 import { widen } from './widen.js';
@@ -183,12 +183,35 @@ function numLabelsOf(tensors: ReadonlyMap<string, TensorValues>): number | undef
   return [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1].shape[0];
 }
 
-/** Injects a stored adapter's method into a model and loads its weights. */
+/** Injects a stored adapter's method into a model and loads its weights; a model that it does not fit stays as it was. */
 export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
   const { method, config, tensors } = settingsOf(base, adapter);
   const model = PeftModel.inject(base, method, config, 0);
-  model.loadStateDict(tensors, adapter.directory);
+  try {
+    model.loadStateDict(tensors, adapter.directory);
+  } catch (error) {
+    if (method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
+    throw error;
+  }
   return model;
+}
+
+/** Adds a stored adapter beside those of a model, and makes it the active one; all or nothing. @param name not taken yet */
+export function addStoredAdapter(model: PeftModel, name: string, adapter: StoredAdapter): void {
+  const before = model.activeAdapter;
+  const { base } = model;
+  model.disableAdapter();
+  let added = false;
+  try {
+    const { method, config, tensors } = settingsOf(base, adapter);
+    model.add(name, method, () => config, 0);
+    added = true;
+    model.loadStateDict(tensors, adapter.directory);
+  } catch (error) {
+    if (added) model.deleteAdapter(name);
+    if (before !== undefined) model.setAdapter(before);
+    throw error;
+  }
 }
 
 /** What a stored adapter is in a model: its method, settings, and tensors by the method's own keys. */

@@ -1,11 +1,19 @@
+import { noGrad } from '../autograd/node.js';
+import type { Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
+import type { HeadOutput } from '../heads/head.js';
 import type { TensorToStore } from '../io/safetensors.js';
+import { showValue } from '../io/show-value.js';
 import type { Model } from '../models/model.js';
+import { ForwardContext } from '../nn/forward-context.js';
 import { freezeWeights } from '../nn/freeze-weights.js';
 import type { Parameter } from '../nn/parameter.js';
 import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
+import { InstalledAdapter } from './installed-adapter.js';
 import type { TensorValues } from './saved-tensor.js';
+import { scope } from '../tensor/scope.js';
+import { definedFields } from './target-modules.js';
 import type { PeftMethod } from './method.js';
 
 /** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), and the method's own settings. */
@@ -15,27 +23,164 @@ export interface PeftOptions {
   [setting: string]: unknown;
 }
 
-/** A base model with a PEFT method in it; the base is frozen. */
-export class PeftModel {
-  private constructor(
-    readonly base: Model,
-    readonly method: PeftMethod<unknown>,
-    readonly config: unknown,
-  ) {}
+/** Name of the first adapter, as in peft. */
+export const DEFAULT_ADAPTER = 'default';
+/** Name that stands for the base alone in a mixed batch, as in peft. */
+export const BASE_ADAPTER = '__base__';
 
-  /** Freezes `base` and injects the method. */
+/** A base model with adapters, one of which is active at a time; the base is frozen. */
+export class PeftModel {
+  private readonly adapters = new Map<string, InstalledAdapter>();
+  private active: string | undefined;
+
+  private constructor(readonly base: Model) {}
+
+  /** Freezes `base` and injects the method: the adapter called `default`. */
   static inject(base: Model, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
+    for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
+    const model = new PeftModel(base);
+    model.install(DEFAULT_ADAPTER, method, config, seed);
+    return model;
+  }
+
+  private install(name: string, method: PeftMethod<unknown>, config: unknown, seed: number): void {
+    const { base } = this;
     const virtualTokens = method.virtualTokens?.(config) ?? 0;
     if (virtualTokens > 0 && virtualTokens >= base.info.maxLength) {
       throw new DeftuneError(
         `${method.name}: numVirtualTokens is ${virtualTokens}, expected fewer than the model's ${base.info.maxLength} positions`,
       );
     }
-    for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
-    method.inject(base, config, seed);
-    base.info.maxLength -= virtualTokens;
+    this.adapters.set(name, InstalledAdapter.inject(base, method, config, seed));
+    this.active = name;
     freezeWeights(base, base.precision);
-    return new PeftModel(base, method, config);
+  }
+
+  /** The active adapter's method; that of the first where all are off. */
+  get method(): PeftMethod<unknown> {
+    return this.current.method;
+  }
+
+  /** The active adapter's settings. */
+  get config(): unknown {
+    return this.current.config;
+  }
+
+  private get current(): InstalledAdapter {
+    return this.adapters.get(this.active ?? '') ?? ([...this.adapters.values()][0] as InstalledAdapter);
+  }
+
+  /** Names of the adapters, in the order they were added. */
+  get adapterNames(): string[] {
+    return [...this.adapters.keys()];
+  }
+
+  /** Name of the active adapter; undefined where all are off. */
+  get activeAdapter(): string | undefined {
+    return this.active;
+  }
+
+  /**
+   * Adds an adapter beside the others and makes it the active one.
+   *
+   * @param name not taken yet
+   * @throws DeftuneError as {@link getPeftModel}; the model stays as it was
+   */
+  addAdapter(name: string, { method: methodName, seed = 0, ...settings }: PeftOptions): void {
+    const method = peftMethod(methodName);
+    this.add(name, method, (base) => method.configure(definedFields(settings), base), seed);
+  }
+
+  /** As {@link PeftModel.addAdapter}, with settings made from the base while no adapter is in it. */
+  add(name: string, method: PeftMethod<unknown>, configure: (base: Model) => unknown, seed: number): void {
+    if (this.adapters.has(name) || name === BASE_ADAPTER || name === '') {
+      throw new DeftuneError(
+        `adapter ${showValue(name)} cannot be added, expected a name other than ${this.adapterNames.join(', ')}`,
+      );
+    }
+    const whole = [method, ...[...this.adapters.values()].map((adapter) => adapter.method)].find(
+      ({ weightsFile }) => weightsFile,
+    );
+    if (whole) throw new DeftuneError(`${whole.name} trains the whole model, expected it to be the only adapter`);
+    const before = this.active;
+    this.disableAdapter();
+    try {
+      this.install(name, method, configure(this.base), seed);
+    } catch (error) {
+      if (before !== undefined) this.setAdapter(before);
+      throw error;
+    }
+  }
+
+  /** Makes another adapter the active one. @throws DeftuneError listing the adapters there are */
+  setAdapter(name: string): void {
+    const adapter = this.adapters.get(name);
+    if (!adapter)
+      throw new DeftuneError(`adapter is ${showValue(name)}, expected one of ${this.adapterNames.join(', ')}`);
+    if (this.active === name) return;
+    this.disableAdapter();
+    adapter.activate();
+    this.active = name;
+  }
+
+  /** Takes the active adapter out: what is left is the base, bit for bit. {@link PeftModel.setAdapter} puts it in again. */
+  disableAdapter(): void {
+    if (this.isMerged)
+      throw new DeftuneError('the adapter is merged into its model, expected unmerge() before another one');
+    if (this.active === undefined) return;
+    if (this.current.method.weightsFile !== undefined) {
+      throw new DeftuneError(
+        `${this.current.method.name} trains the whole model, expected an adapter that can be taken out`,
+      );
+    }
+    this.current.deactivate();
+    this.active = undefined;
+  }
+
+  /** Removes an adapter and frees its parameters; the base is left where it was the active one. */
+  deleteAdapter(name: string): void {
+    const adapter = this.adapters.get(name);
+    if (!adapter)
+      throw new DeftuneError(`adapter is ${showValue(name)}, expected one of ${this.adapterNames.join(', ')}`);
+    if (this.active === name) this.disableAdapter();
+    adapter.dispose();
+    this.adapters.delete(name);
+  }
+
+  /**
+   * Outputs of a batch whose examples have adapters of their own (peft's `adapter_names`), without gradients. Examples of one adapter run
+   * together: sequences do not see one another, so that the outcome is that of one batch.
+   *
+   * @param adapterNames one an example; `__base__`: none
+   * @returns one output an example, in their order
+   * @throws DeftuneError where a name is unknown, or there is not one for each example
+   */
+  outputs(examples: readonly Example[], adapterNames: readonly string[]): HeadOutput[] {
+    if (adapterNames.length !== examples.length) {
+      throw new DeftuneError(
+        `adapterNames has ${adapterNames.length} elements, expected ${examples.length}, one an example`,
+      );
+    }
+    const before = this.active;
+    const found: HeadOutput[] = [];
+    try {
+      for (const name of new Set(adapterNames)) {
+        if (name === BASE_ADAPTER) this.disableAdapter();
+        else this.setAdapter(name);
+        const { head, info, backend } = this.base;
+        const indexes = [...examples.keys()].filter((index) => adapterNames[index] === name);
+        const batch = head.collate(
+          indexes.map((index) => examples[index] as Example),
+          { info },
+        );
+        const outputs = noGrad(() => scope(backend, () => this.base.outputs(batch, new ForwardContext())));
+        indexes.forEach((index, at) => (found[index] = outputs[at] as HeadOutput));
+      }
+    } finally {
+      if (before === undefined) this.disableAdapter();
+      else this.setAdapter(before);
+    }
+    return found;
   }
 
   /** Trainable parameters by name. */
@@ -86,6 +231,7 @@ export class PeftModel {
    */
   mergeAndUnload(): Model {
     this.merge();
+    for (const [name, adapter] of this.adapters) if (name !== this.active) adapter.dispose();
     for (const [path, layer] of adaptedLayers(this.base)) this.base.replaceModule(path, layer.unload());
     return this.base;
   }
@@ -146,6 +292,5 @@ function isCopy(key: string, expected: ReadonlyMap<string, unknown>): boolean {
  */
 export function getPeftModel(model: Model, { method: name, seed = 0, ...settings }: PeftOptions): PeftModel {
   const method = peftMethod(name);
-  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-  return PeftModel.inject(model, method, method.configure(given, model), seed);
+  return PeftModel.inject(model, method, method.configure(definedFields(settings), model), seed);
 }
