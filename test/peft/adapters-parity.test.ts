@@ -94,6 +94,11 @@ for (const setting of settings) {
         [...(theirs?.tensors ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)),
       );
       t.is(ours?.modelType, theirs?.modelType);
+      // As text too: Python tells 1 from 1.0, and `adapters` takes no other scaling than a float.
+      const scalings = [directory, join(fixtures, 'adapters', setting, 'adapter')].map(
+        (path) => /"scaling": .*/.exec(readFileSync(join(path, 'adapter_config.json'), 'utf8'))?.[0],
+      );
+      t.is(scalings[0], scalings[1]);
       const again = applyAdapter(
         await openAny(backend, expectedOf(setting).base, join(fixtures, base)),
         readAdapter(directory),

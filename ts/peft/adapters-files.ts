@@ -19,6 +19,8 @@ const HEAD_WEIGHTS = ['model_head.safetensors', 'pytorch_model_head.bin'] as con
 export const ADAPTERS_FILES: readonly string[] = [HEAD_CONFIG, ...WEIGHTS, ...HEAD_WEIGHTS];
 /** The version whose files these are: readers set right what older ones did. */
 const VERSION = 'adapters.1.3.0';
+/** Fields that `adapters` takes as floats only: it refuses a scaling of 1. */
+const FLOATS: readonly string[] = ['scaling', 'dropout', 'stochastic_depth'];
 /** What holds adapters in a model of `adapters`; the adapter's name comes next. */
 const HOLDERS = 'adapters|loras|prefix_tunings|prompt_tunings|prompt_tuning';
 
@@ -116,7 +118,7 @@ export function adaptersFiles(
       [key.replace(holder, (_, a: string, b: string, c: string) => `${a}${b}.${name}${c}`), tensor] as const,
   );
   const files = new Map<string, string | Uint8Array>([
-    [CONFIG, pythonJson({ ...common, config: sorted(file.config), name })],
+    [CONFIG, pythonJson({ ...common, config: sorted(file.config), name }, FLOATS)],
     [WEIGHTS[0], serialize(tensors)],
   ]);
   if (file.head.size === 0) return files;
