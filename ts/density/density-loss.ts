@@ -97,7 +97,9 @@ export function densityLoss(options: DensityLossOptions, activation: string): Au
     beginStep(step, totalSteps) {
       factor = alphaFactor(alphaScheduler, step, totalSteps, alphaWarmup);
     },
-    description: [loss.name, form === 'element' ? 'element form' : 'feature map', `alpha ${alpha}`, ...extras].join(', '),
+    description: [loss.name, form === 'element' ? 'element form' : 'feature map', `alpha ${alpha}`, ...extras].join(
+      ', ',
+    ),
     prepare: (context) => {
       context.element = element ?? elementLosses.none;
     },

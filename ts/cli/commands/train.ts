@@ -42,9 +42,7 @@ export const train = addRunOptions(
   new Command('train').description('fine-tune a model; with --density, make it sparse as well'),
 )
   .requiredOption('--out <dir>', 'where the adapter is written')
-  .addOption(
-    new Option('--density <loss>', 'density loss (default: none, plain PEFT)').choices(DENSITY_LOSSES),
-  )
+  .addOption(new Option('--density <loss>', 'density loss (default: none, plain PEFT)').choices(DENSITY_LOSSES))
   .option('--seed <n>', 'seed of the order, the new weights and dropout', integer, 0)
   .option('--log <file>', 'write one JSON line a step')
   .option('--tensorboard <dir>', 'write TensorBoard event files')
