@@ -21,6 +21,7 @@ export {
 } from './density/activation-profile.js';
 export { kernelGain, type KernelGain } from './density/kernel-gain.js';
 export { densityController, type DensityBudget } from './density/density-controller.js';
+export { DENSITY_LOSSES } from './density/losses/index.js';
 export { densityLoss, type DensityLossOptions } from './density/density-loss.js';
 export {
   DensityMeter,

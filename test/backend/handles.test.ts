@@ -125,7 +125,7 @@ onEachBackend('a freed handle is never given to another tensor', (t, backend) =>
 onEachBackend('misuse is refused in one line that names the operation and what was expected', (t, backend) => {
   const matrix = backend.uploadF32(new Float32Array(6), 2, 3);
   const ids = backend.uploadI32(Int32Array.of(0, 5), 1, 2);
-  const [activations = 0] = Array.from(backend.activate(matrix, 0, 0));
+  const [activations = 0] = Array.from(backend.activate(matrix, 0, 0, 0, 0, 0));
   const before = level(backend);
   const cases: [call: () => unknown, message: RegExp][] = [
     [() => backend.linear(matrix, backend.zeros(4, 2), 0), /^linear: weight is \[4, 2\], expected \[4, 3\]$/],
@@ -167,7 +167,7 @@ onEachBackend('misuse is refused in one line that names the operation and what w
     ],
     [() => backend.rmsNorm(matrix, backend.zeros(1, 2), 1e-6), /^rmsNorm: gamma is \[1, 2\], expected 3 elements$/],
     [
-      () => backend.gatedActivate(matrix, backend.zeros(2, 4), 1, 0),
+      () => backend.gatedActivate(matrix, backend.zeros(2, 4), 1, 0, 0, 0, 0),
       /^gatedActivate: up is \[2, 4\], expected \[2, 3\]$/,
     ],
     [
@@ -207,7 +207,7 @@ onEachBackend('NaN and infinity pass through, and are seen', (t, backend) => {
   t.deepEqual([...backend.readF32(backend.linear(x, weight, 0))], [Number.NaN, Number.NaN, -Infinity, -Infinity]);
   t.true(Number.isNaN(backend.sumSquares(x)));
   // A NaN activation is not a zero: it is kept, counted, and makes the feature map NaN.
-  const [out = 0, map = 0] = Array.from(backend.activate(x, 0, 0));
+  const [out = 0, map = 0] = Array.from(backend.activate(x, 0, 0, 0, 0, 0));
   t.is(backend.nonzeros(out), 3);
   t.true(Number.isNaN(backend.readF32(map)[0]));
   const [loss = 0] = Array.from(backend.crossEntropy(x, backend.uploadI32(Int32Array.of(0, 1), 1, 2), 0));

@@ -624,11 +624,11 @@ const OPTIONS: readonly Case[] = [
     /targetModules: "\(query" is not a valid regular expression/,
   ],
   ['dropout of 1', (p) => p.train('--dropout', '1'), /dropout .*is 1, expected .*less than 1/],
-  ['an unknown density loss', (p) => p.train('--density', 'l1'), /'--density <loss>' argument 'l1' is invalid/],
+  ['an unknown density loss', (p) => p.train('--density', 'l2'), /'--density <loss>' argument 'l2' is invalid/],
   [
     'tanh on elements',
     (p) => p.train('--density', 'tanh', '--density-form', 'element'),
-    /form is 'element', expected loss 'l0'/,
+    /form is 'element', expected 'feature-map' with loss 'tanh'/,
   ],
   ['a negative alpha', (p) => p.train('--density', 'tanh', '--alpha', '-0.1'), /alpha is -0\.1, .*>=0/],
   ['a steepness of 0', (p) => p.train('--density', 'tanh', '--beta', '0'), /beta is 0, .*>0/],

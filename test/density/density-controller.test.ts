@@ -48,6 +48,7 @@ function run(
   for (let step = from + 1; step <= steps; step++) {
     controller.beginStep?.(step, steps);
     density += 0.03 * (0.3 / (1 + 30 * controller.weight) - density);
+    controller.onStep?.({ taskLoss: 0.5, density });
     if (step % 10 !== 0) continue;
     const alpha = controller.weight;
     const metric = 0.8 - 0.3 * Math.max(0, 0.15 - density) + noise * rng.nextNormal();
@@ -144,7 +145,7 @@ test('what cannot be is refused in one line', (t) => {
   refused({}, /expected maxMetricDrop, targetDensity or both/);
   refused({ maxMetricDrop: -1 }, /maxMetricDrop is -1/);
   refused({ targetDensity: 8 }, /targetDensity is 8/);
-  refused({ maxMetricDrop: 1, rate: 1 }, /rate is 1/);
+  refused({ maxMetricDrop: 1, descent: 1 }, /descent is 1/);
   const controller = densityController(loss(), { maxMetricDrop: 1 });
   controller.beginStep?.(39, 100);
   t.throws(() => controller.beginStep?.(40, 100), {

@@ -44,7 +44,7 @@ function observe(
   const pre = layers.map((rows, index) => {
     const tensor = Tensor.fromFloats(backend, rows.flat(), [rows.length, rows[0]?.length ?? 0]);
     tensor.requiresGrad = true;
-    const observed = activate(tensor, activationKind(activation), context.elementEps);
+    const observed = activate(tensor, activationKind(activation), context);
     context.mlps.push({ name: `layer.${index}`, side: sides[index] ?? 'encoder', ...observed });
     return tensor;
   });
@@ -89,6 +89,31 @@ for (const [caseName, { o, mask, density, featureMap, losses }] of Object.entrie
       });
     }
   }
+}
+
+interface ElementCases {
+  pre: number[][];
+  losses: {
+    loss: string;
+    activation: string;
+    config: { margin?: number; top?: number };
+    value: number;
+    grads: number[][];
+  }[];
+}
+
+const { elementLosses: elementCases } = JSON.parse(
+  readFileSync(new URL('../fixtures/ops.json', import.meta.url), 'utf8'),
+) as { elementLosses: ElementCases };
+
+for (const { loss, activation, config, value, grads } of elementCases.losses) {
+  onEachBackend(`${loss} of ${activation} against PyTorch`, (t, backend) => {
+    const observed = observe(backend, { loss, ...config }, [elementCases.pre], { activation });
+    close(t, observed.value.item(), value, 'loss');
+    const [pre] = observed.pre;
+    const found = backend.readF32(backward(observed.value).get(pre as Tensor) ?? 0);
+    for (const [index, right] of grads.flat().entries()) close(t, found[index] as number, right, `gradient ${index}`);
+  });
 }
 
 onEachBackend('n is the neurons of all layers together, whatever their widths', (t, backend) => {
@@ -189,7 +214,9 @@ test('settings out of range are refused by name', (t) => {
   refused({ alpha: -1 }, /^density: alpha is -1, .*expected/);
   refused({ alpha: Number.NaN }, /^density: alpha is NaN, .*expected/);
   refused({ beta: 0 }, /^density: beta is 0, .*expected/);
+  refused({ loss: 'hinge' }, /^density: loss is 'hinge', expected another for relu/);
+  refused({ layerWeights: [-1] }, /^density: layerWeights\.0 is -1, /);
   refused({ eps: 0 }, /^density: eps is 0, .*expected/);
-  refused({ loss: 'l1' as never }, /^density: loss is .?l1.?, .*expected/);
-  refused({ form: 'element', loss: 'tanh' }, /^density: form is 'element', expected loss 'l0' with it/);
+  refused({ loss: 'l2' }, /^density: loss is .?l2.?, .*expected/);
+  refused({ form: 'element', loss: 'tanh' }, /^density: form is 'element', expected 'feature-map' with loss 'tanh'/);
 });

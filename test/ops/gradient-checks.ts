@@ -1,6 +1,7 @@
 import type { Backend } from '../../ts/backend/backend.js';
 import { activationKind } from '../../ts/ops/activation-kind.js';
 import * as ops from '../../ts/ops/index.js';
+import { elementLosses } from '../../ts/ops/element-loss.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
 import { awayFromZero, uniform, type GradientCase, type Input } from './gradient-check.js';
 
@@ -391,7 +392,9 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       title: `${name}, all three outputs`,
       inputs: { pre: awayFromZero([5, 7], 80 + index, 2) },
       run: (_: Backend, inputs: Inputs) => {
-        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind(name), 0.5);
+        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind(name), {
+          element: elementLosses.l0(0.5),
+        });
         return [out, featureMap, elementMean];
       },
     })),
@@ -400,7 +403,9 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       inputs: { pre: mixedDensity(BLOCK + 9, 20, 87) },
       samples: 200,
       run: (_, inputs) => {
-        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('relu'), 0.5);
+        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('relu'), {
+          element: elementLosses.l0(0.5),
+        });
         return [out, featureMap, elementMean];
       },
     },
@@ -413,24 +418,72 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
     {
       title: 'relu, the element-wise mean alone',
       inputs: { pre: awayFromZero([3, 4], 89) },
-      run: (_, inputs) => [ops.activate(pick(inputs, 'pre'), activationKind('relu'), 0.5).elementMean],
+      run: (_, inputs) => [
+        ops.activate(pick(inputs, 'pre'), activationKind('relu'), { element: elementLosses.l0(0.5) }).elementMean,
+      ],
     },
+    ...(
+      [
+        ['gelu', elementLosses.l1, 0],
+        ['relu', elementLosses.l1, 0],
+        ['gelu', elementLosses.hoyer, 0],
+        ['relu', elementLosses.hoyer, 0],
+        ['gelu', elementLosses.hinge(0.77, 0.33), 0],
+        ['silu', elementLosses.hinge(0.77, 0.33), 0.07],
+        ['gelu', elementLosses.hoyer, 0.07],
+        ['relu', elementLosses.l1, 0.07],
+      ] as const
+    ).map(([name, element, cutoff], index) => ({
+      title: `${name}, element loss ${element.index}, cutoff ${cutoff}, in two blocks`,
+      inputs: { pre: mixedDensity(BLOCK + 9, 20, 300 + index) },
+      samples: 150,
+      run: (_: Backend, inputs: Inputs) => {
+        const { out, featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind(name), {
+          element,
+          cutoff,
+        });
+        // The mean of over a thousand elements has small derivatives.
+        return [out, featureMap, ops.scale(elementMean, 100)];
+      },
+      kinks: (backend: Backend, inputs: Inputs) =>
+        kinkSigns(backend, pick(inputs, 'pre'), activationKind(name), cutoff),
+    })),
     {
       title: 'gelu, feature map and element-wise mean',
       inputs: { pre: uniform([3, 4], 90) },
       run: (_, inputs) => {
-        const { featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('gelu'), 0.5);
+        const { featureMap, elementMean } = ops.activate(pick(inputs, 'pre'), activationKind('gelu'), {
+          element: elementLosses.l0(0.5),
+        });
         return [featureMap, elementMean];
       },
     },
   ],
   gatedActivate: [
+    ...([0, 0.07] as const).map((cutoff) => ({
+      title: `gelu with a hinge, cutoff ${cutoff}`,
+      inputs: { pre: awayFromZero([5, 7], 320, 2), up: awayFromZero([5, 7], 321) },
+      run: (_: Backend, inputs: Inputs) => {
+        const [pre, up] = [pick(inputs, 'pre'), pick(inputs, 'up')];
+        const options = { element: elementLosses.hinge(0.77, 0.33), cutoff };
+        const { out, elementMean } = ops.gatedActivate(pre, up, activationKind('gelu'), options);
+        return [out, elementMean];
+      },
+      kinks: (backend: Backend, inputs: Inputs) => {
+        const product = ops.mul(ops.activation(pick(inputs, 'pre'), activationKind('gelu')), pick(inputs, 'up'));
+        const signs = [...pick(inputs, 'pre').toFloats()].flatMap((z) => [z + 0.77, z - 0.33]);
+        const cuts = [...product.toFloats()].map((o) => Math.abs(o) - cutoff);
+        return Tensor.fromFloats(backend, [...signs, ...cuts], [1, signs.length + cuts.length]);
+      },
+    })),
     ...ACTIVATIONS.map((name, index) => ({
       title: `${name}, all three outputs`,
       inputs: { pre: awayFromZero([5, 7], 190 + index, 2), up: uniform([5, 7], 200 + index) },
       run: (_: Backend, inputs: Inputs) => {
         const [pre, up] = [pick(inputs, 'pre'), pick(inputs, 'up')];
-        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind(name), 0.5);
+        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind(name), {
+          element: elementLosses.l0(0.5),
+        });
         return [out, featureMap, elementMean];
       },
     })),
@@ -444,7 +497,9 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       samples: 200,
       run: (_, inputs) => {
         const [pre, up] = [pick(inputs, 'pre'), pick(inputs, 'up')];
-        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind('relu'), 0.5);
+        const { out, featureMap, elementMean } = ops.gatedActivate(pre, up, activationKind('relu'), {
+          element: elementLosses.l0(0.5),
+        });
         return [ops.linear(out, pick(inputs, 'weight')), featureMap, elementMean];
       },
     },
@@ -472,7 +527,9 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       },
       run: (_: Backend, inputs: Inputs) => {
         const [x, weight, bias] = ['x', 'weight', 'bias'].map((key) => pick(inputs, key)) as [Tensor, Tensor, Tensor];
-        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind(name), 0.5);
+        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind(name), {
+          element: elementLosses.l0(0.5),
+        });
         return [out, featureMap, elementMean];
       },
       ...(KINKED.includes(name) ? { kinks: preActivation } : {}),
@@ -504,7 +561,9 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       samples: 80,
       run: (_, inputs) => {
         const [x, weight, bias] = ['x', 'weight', 'bias'].map((key) => pick(inputs, key)) as [Tensor, Tensor, Tensor];
-        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind('relu'), 0.5);
+        const { out, featureMap, elementMean } = ops.linearActivate(x, weight, bias, activationKind('relu'), {
+          element: elementLosses.l0(0.5),
+        });
         return [ops.linear(out, pick(inputs, 'down')), featureMap, elementMean];
       },
       kinks: preActivation,
@@ -606,6 +665,19 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
     },
   ],
 };
+
+/** Changes of sign where an output crosses 0 or the cutoff, or its input an end of the hinge. */
+function kinkSigns(backend: Backend, pre: Tensor, kind: number, cutoff: number): Tensor {
+  const z = pre.toFloats();
+  const o = ops.activation(pre, kind).toFloats();
+  const signs = [...z].flatMap((value, index) => [
+    value + 0.77,
+    value - 0.33,
+    o[index] as number,
+    Math.abs(o[index] as number) - cutoff,
+  ]);
+  return Tensor.fromFloats(backend, signs, [1, signs.length]);
+}
 
 /** x · Wᵀ + b of inputs with these names. */
 function preActivation(_: Backend, inputs: Inputs): Tensor {

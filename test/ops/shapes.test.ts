@@ -7,6 +7,7 @@ import { Rng } from '../../ts/data/rng.js';
 import { activationKind } from '../../ts/ops/activation-kind.js';
 import * as ops from '../../ts/ops/index.js';
 import { scope } from '../../ts/tensor/scope.js';
+import { elementLosses } from '../../ts/ops/element-loss.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
 import { onEachBackend } from '../backend/on-each-backend.js';
 import { RUNS } from '../fuzz/mutations.js';
@@ -36,14 +37,20 @@ const RELU = activationKind('relu');
 const drop = { p: 0.25, seed: 3, stream: 4 };
 
 const CALLS: Record<keyof typeof ops, (sizes: Sizes) => Call> = {
-  activate: ({ a, inner: d }) => mlp({ x: [sum(a), d] }, (x) => ops.activate(x('x'), RELU, 1e-3), [sum(a), d]),
+  activate: ({ a, inner: d }) =>
+    mlp({ x: [sum(a), d] }, (x) => ops.activate(x('x'), RELU, { element: elementLosses.l0(1e-3) }), [sum(a), d]),
   gatedActivate: ({ a, inner: d }) =>
-    mlp({ x: [sum(a), d], y: [sum(a), d] }, (x) => ops.gatedActivate(x('x'), x('y'), RELU, 1e-3), [sum(a), d]),
+    mlp(
+      { x: [sum(a), d], y: [sum(a), d] },
+      (x) => ops.gatedActivate(x('x'), x('y'), RELU, { element: elementLosses.l0(1e-3) }),
+      [sum(a), d],
+    ),
   linearActivate: ({ a, inner: d, outer: e }) =>
-    mlp({ x: [sum(a), d], w: [e, d], bias: [e] }, (x) => ops.linearActivate(x('x'), x('w'), x('bias'), RELU, 1e-3), [
-      sum(a),
-      e,
-    ]),
+    mlp(
+      { x: [sum(a), d], w: [e, d], bias: [e] },
+      (x) => ops.linearActivate(x('x'), x('w'), x('bias'), RELU, { element: elementLosses.l0(1e-3) }),
+      [sum(a), e],
+    ),
   attention: ({ a, b, inner, outer, heads }) => {
     const count = Math.min(a.length, b.length);
     const [q, k] = [a.slice(0, count), b.slice(0, count)];

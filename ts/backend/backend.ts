@@ -63,9 +63,18 @@ export interface Backend {
   linearBackwardInputAdd(dx: number, dy: number, weight: number, scale: number): number;
   linearBackwardWeight(dy: number, x: number, scale: number): number;
 
-  /** `[o, featureMap, elementMean, pre]` */
-  activate(pre: number, kind: number, eps: number): ArrayLike<number>;
-  linearActivate(x: number, weight: number, bias: number, kind: number, eps: number): ArrayLike<number>;
+  /** `[o, featureMap, elementMean, pre]`; `element` with `p` and `q` is an `ElementLoss` of the core. */
+  activate(pre: number, kind: number, element: number, p: number, q: number, cutoff: number): ArrayLike<number>;
+  linearActivate(
+    x: number,
+    weight: number,
+    bias: number,
+    kind: number,
+    element: number,
+    p: number,
+    q: number,
+    cutoff: number,
+  ): ArrayLike<number>;
   activateBackward(
     grad: number,
     out: number,
@@ -73,10 +82,21 @@ export interface Backend {
     mapGrad: number,
     elementGrad: number,
     kind: number,
-    eps: number,
+    element: number,
+    p: number,
+    q: number,
+    cutoff: number,
   ): number;
   /** `[o, featureMap, elementMean]` */
-  gatedActivate(pre: number, up: number, kind: number, eps: number): ArrayLike<number>;
+  gatedActivate(
+    pre: number,
+    up: number,
+    kind: number,
+    element: number,
+    p: number,
+    q: number,
+    cutoff: number,
+  ): ArrayLike<number>;
   gatedActivateBackward(
     grad: number,
     out: number,
@@ -85,7 +105,10 @@ export interface Backend {
     mapGrad: number,
     elementGrad: number,
     kind: number,
-    eps: number,
+    element: number,
+    p: number,
+    q: number,
+    cutoff: number,
   ): ArrayLike<number>;
   nonzeros(out: number): number;
 

@@ -14,11 +14,12 @@ const FIRST_ALPHA = 0.03;
 /** What the command line says of the density loss. */
 export function densitySettings(options: RunOptions, loss: DensityLossOptions['loss']): DensitySettings {
   const { alpha, alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight, beta, eps } = options;
+  const { hingeMargin: margin, hingeTop: top } = options;
   const budget = densityBudget(options);
   return {
     loss: {
       ...{ loss, form: options.densityForm, alpha: alpha ?? (budget && FIRST_ALPHA), beta, eps },
-      ...{ alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight },
+      ...{ alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight, margin, top },
     },
     budget,
   };
@@ -32,5 +33,5 @@ export function densityBudget({ maxMetricDrop, targetDensity }: RunOptions): Den
 /** Options that only a density loss reads. */
 export const DENSITY_OPTIONS = [
   ...(['alpha', 'alphaScheduler', 'alphaWarmup', 'layerWeights', 'encoderWeight', 'decoderWeight'] as const),
-  ...(['beta', 'eps', 'densityForm'] as const),
+  ...(['beta', 'eps', 'densityForm', 'hingeMargin', 'hingeTop'] as const),
 ] as const;

@@ -106,6 +106,8 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   decoderWeight?: number;
   maxMetricDrop?: number;
   targetDensity?: number;
+  hingeMargin?: number;
+  hingeTop?: number;
   beta?: number;
   eps?: number;
   lr?: number;
@@ -183,6 +185,8 @@ export function addRunOptions(command: Command): Command {
     .option('--decoder-weight <x>', "factor on the decoder's density loss (default: 1)", number)
     .option('--max-metric-drop <points>', 'find alpha by itself: the lowest density at this cost of the metric', number)
     .option('--target-density <share>', 'find alpha by itself: a density (0 to 1) that is enough', number)
+    .option('--hinge-margin <x>', 'hinge: pre-activations are pushed below minus this (default: 6)', number)
+    .option('--hinge-top <x>', 'hinge: pre-activations above this are left to the task (default: 0)', number)
     .option('--beta <x>', 'steepness of tanh (default: 20)', number)
     .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)
     .option('--lr <x>', 'peak learning rate (default: 1e-3)', number)

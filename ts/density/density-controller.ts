@@ -11,8 +11,8 @@ export interface DensityBudget {
   targetDensity?: number | undefined;
   /** Share of the run, from its start, that is trained without the density loss, to know the metric without it; default 0.2. */
   plainShare?: number | undefined;
-  /** Factor by which alpha rises or falls from one evaluation to the next; default 1.6. */
-  rate?: number | undefined;
+  /** Density aimed at after an evaluation within the budget, as a share of that evaluation's, 0.1 to 1 exclusive; default 0.85. */
+  descent?: number | undefined;
 }
 
 const schema = z
@@ -20,7 +20,7 @@ const schema = z
     maxMetricDrop: z.number().min(0).max(100).optional(),
     targetDensity: z.number().min(0).max(1).optional(),
     plainShare: z.number().min(0).max(0.9).default(0.2),
-    rate: z.number().gt(1).max(10).default(1.6),
+    descent: z.number().min(0.1).lt(1).default(0.85),
   })
   .refine(({ maxMetricDrop, targetDensity }) => maxMetricDrop !== undefined || targetDensity !== undefined, {
     error: 'expected maxMetricDrop, targetDensity or both',
@@ -29,28 +29,38 @@ const schema = z
 /** Plain data, for checkpoints. */
 interface ControllerState {
   alpha: number;
-  /** Density of the last evaluation. */
+  /** Smoothed density of the training batches; undefined before the first. */
   density: number | undefined;
+  /** Density that alpha is steered to; undefined before the first evaluation. */
+  setpoint: number | undefined;
+  /** As in the budget; nearer to 1 after each evaluation that was out of it. */
+  descent: number;
   /** Highest smoothed metric so far; of the plain phase at first. */
   reference: number | undefined;
   smoothed: number | undefined;
 }
 
 /** Share of a new evaluation in the smoothed metric: small validation sets are noisy. */
-const SMOOTHING = 0.4;
+const METRIC_SMOOTHING = 0.4;
+
+/** Share of a new batch in the smoothed density. */
+const DENSITY_SMOOTHING = 0.2;
+
+/** alpha is multiplied by exp(GAIN · relative error of the density) a step; the error counts up to 1. */
+const GAIN = 0.25;
+
+/** Bounds of alpha: no factor leads up from 0, and beyond the other the task is lost in any case. */
+const [LEAST_ALPHA, LARGEST_ALPHA] = [1e-4, 1];
+
+/** What an evaluation out of the budget is answered with: alpha at once, and a density that the model had before. */
+const [RETREAT_ALPHA, RETREAT_DENSITY] = [0.5, 1.1];
 
 /** What the metric counts beside the density of an evaluation within the budget: a point as much as a millionth of the activations. */
 const TIE = 1e-4;
 
-/** The last share of a run, in which alpha rises no more: the model then makes up for what the last rise cost. */
-const SETTLING = 0.2;
-
-/** A fall of the density from one evaluation to the next, as a share of it, from which on alpha is left as it is: density answers late. */
-const FALLING = 0.06;
-
 /**
- * A density loss whose alpha nobody has to guess: it rises while the main metric of the evaluations stays within a budget, and falls when it does
- * not. Evaluations are ranked by density among those within the budget, so that a trainer that loads the best one ends with the
+ * A density loss whose alpha nobody has to guess. Each evaluation within the budget lowers the density that is aimed at, each that is not
+ * takes it back, and alpha follows that aim from step to step. Evaluations are ranked by density among those within the budget, so that a trainer that loads the best one ends with the
  * sparsest model that held it. The run needs an evaluation set and regular evaluations, e.g. `evalSteps: 0.04`.
  *
  * The loss's own alpha is where the search starts.
@@ -62,14 +72,16 @@ export function densityController<T extends AuxiliaryLoss>(
   budget: DensityBudget,
 ): AuxiliaryLoss & { description: string } {
   const given = Object.fromEntries(Object.entries(budget).filter(([, value]) => value !== undefined));
-  const { maxMetricDrop, targetDensity, plainShare, rate } = validate(schema, given, 'density budget');
+  const { maxMetricDrop, targetDensity = 0, plainShare, descent } = validate(schema, given, 'density budget');
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
-  let state: ControllerState = { alpha: loss.weight, density: undefined, reference: undefined, smoothed: undefined };
+  let state: ControllerState = {
+    ...{ alpha: loss.weight, density: undefined, setpoint: undefined, descent },
+    ...{ reference: undefined, smoothed: undefined },
+  };
   let isPlain = true;
-  let isSettling = false;
   const limits = [
     ...(maxMetricDrop === undefined ? [] : [`at most ${maxMetricDrop} points below plain`]),
-    ...(targetDensity === undefined ? [] : [`density ${targetDensity}`]),
+    ...(budget.targetDensity === undefined ? [] : [`density ${targetDensity}`]),
   ];
   return {
     name: loss.name,
@@ -80,29 +92,37 @@ export function densityController<T extends AuxiliaryLoss>(
     beginStep(step, totalSteps) {
       loss.beginStep?.(step, totalSteps);
       isPlain = Number.isFinite(drop) && step <= plainShare * totalSteps;
-      isSettling = Number.isFinite(drop) && step > (1 - SETTLING) * totalSteps;
       if (isPlain || state.smoothed !== undefined || step < (plainShare + 0.2) * totalSteps) return;
       throw new DeftuneError(
         `density budget: no evaluation up to step ${step} of ${totalSteps}, expected an evaluation set and evalSteps below ${Math.ceil(plainShare * totalSteps)}`,
       );
     },
+    onStep({ density }) {
+      state.density =
+        state.density === undefined ? density : state.density + DENSITY_SMOOTHING * (density - state.density);
+      const { setpoint } = state;
+      if (isPlain || setpoint === undefined) return;
+      const error = Math.max(-1, Math.min(1, (state.density - setpoint) / Math.max(setpoint, 1e-6)));
+      state.alpha = Math.max(LEAST_ALPHA, Math.min(LARGEST_ALPHA, state.alpha * Math.exp(GAIN * error)));
+    },
     onEvaluate({ metric, density }) {
-      state.smoothed = state.smoothed === undefined ? metric : state.smoothed + SMOOTHING * (metric - state.smoothed);
+      const before = state.smoothed;
+      state.smoothed = before === undefined ? metric : before + METRIC_SMOOTHING * (metric - before);
       state.reference = Math.max(state.reference ?? -Infinity, state.smoothed);
-      const before = state.density;
-      state.density = density;
-      if (isPlain) return;
-      const isFalling = density < (1 - FALLING) * (before ?? density);
-      const isDear = state.smoothed < state.reference - drop;
-      const isNearlyDear = state.smoothed < state.reference - drop / 2;
-      if (isDear || density <= (targetDensity ?? 0)) state.alpha /= rate;
-      else if (!isNearlyDear && !isFalling && !isSettling) state.alpha *= rate;
+      if (isPlain || metric >= state.reference - drop) {
+        // From where the density is, not from the last aim: one that runs ahead would drive alpha to its limit.
+        state.setpoint = Math.max(targetDensity, density * state.descent);
+        return;
+      }
+      state.setpoint = Math.max(targetDensity, density * RETREAT_DENSITY);
+      state.descent = Math.sqrt(state.descent);
+      state.alpha *= RETREAT_ALPHA;
     },
     score({ metric, density }) {
       const shortfall = (state.reference ?? -Infinity) - drop - metric;
       // Within the budget: 0 to 1, sparser is better, and what is below the target is as good as it. Else below 0, by how much is lacking.
       // Of those that are dense enough alike, the better metric.
-      return shortfall > 0 ? -shortfall : 1 - Math.max(density, targetDensity ?? 0) + TIE * metric;
+      return shortfall > 0 ? -shortfall : 1 - Math.max(density, targetDensity) + TIE * metric;
     },
     state: () => ({ ...state }),
     load(saved) {

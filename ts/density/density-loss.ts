@@ -3,17 +3,22 @@ import { DeftuneError } from '../error.js';
 import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
 import type { MlpObservation } from '../nn/forward-context.js';
 import { isReluFamily } from '../ops/activation-kind.js';
-import { densityValue } from '../ops/density-value.js';
+import { elementLosses } from '../ops/element-loss.js';
 import { add, scale } from '../ops/elementwise.js';
 import { validate } from '../io/validate.js';
 import { alphaFactor, type AlphaScheduler } from './alpha-schedule.js';
+import type { DensityForm, LossSettings } from './losses/density-form.js';
+import { densityForm } from './losses/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Settings of the density loss. */
 export interface DensityLossOptions {
-  /** `tanh` (eq. 4, for ReLU) or `l0` (eq. 5, for GELU and others); default by the model's activation. */
-  loss?: 'tanh' | 'l0' | undefined;
-  /** `feature-map`: on the mean over tokens (the paper); `element`: on every element (the authors' code). Default feature-map. */
+  /**
+   * `tanh` (eq. 4, for ReLU), `l0` (eq. 5), `hinge` (on pre-activations, for GELU), `hoyer` or `l1`; default by the model's activation:
+   * tanh or l0.
+   */
+  loss?: string | undefined;
+  /** `feature-map`: on the mean over tokens (the paper); `element`: on every element (the authors' code). Default: the loss's first. */
   form?: 'feature-map' | 'element' | undefined;
   /** Weight in L = L_task + alpha · L_density, from 0; default 0.05. */
   alpha?: number | undefined;
@@ -31,11 +36,15 @@ export interface DensityLossOptions {
   beta?: number | undefined;
   /** eps of s² / (s² + eps); default 1e-7. */
   eps?: number | undefined;
+  /** hinge: pre-activations are pushed below -margin; default 6. */
+  margin?: number | undefined;
+  /** hinge: pre-activations above it are left to the task; default 0. */
+  top?: number | undefined;
 }
 
 const schema = z.strictObject({
-  loss: z.enum(['tanh', 'l0']).optional(),
-  form: z.enum(['feature-map', 'element']).default('feature-map'),
+  loss: z.string(),
+  form: z.enum(['feature-map', 'element']).optional(),
   alpha: z.number().min(0).default(0.05),
   alphaScheduler: z.enum(['constant', 'linear', 'sine']).default('constant'),
   alphaWarmup: z.number().min(0).default(0.5),
@@ -44,31 +53,37 @@ const schema = z.strictObject({
   decoderWeight: z.number().min(0).default(1),
   beta: z.number().positive().default(20),
   eps: z.number().positive().default(1e-7),
+  margin: z.number().default(6),
+  top: z.number().default(0),
 });
 
 /**
- * The density loss of DEFT (Runwal, Pedapati, Chen, eq. 3 to 5) for a trainer.
+ * The density loss of DEFT (Runwal, Pedapati, Chen, eq. 3 to 5), or one of later work, for a trainer.
  *
  * Feature map: s_l = mean of layer l's MLP activations over all real tokens; L = (1/n) Σ_l Σ_i tanh(beta · s_li) or
- * s_li² / (s_li² + eps), n the neurons of all layers. Element: by layer the mean of o² / (o² + eps) over every element, then the mean
- * over layers; the encoder's mean plus the decoder's.
+ * s_li² / (s_li² + eps), n the neurons of all layers. Element: by layer the mean over every element, e.g. of o² / (o² + eps), then the
+ * mean over layers; the encoder's mean plus the decoder's.
  *
  * @param activation the model's MLP activation, which decides the default of `loss`
  * @throws DeftuneError naming a setting out of range.
  */
 export function densityLoss(options: DensityLossOptions, activation: string): AuxiliaryLoss & { description: string } {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings = validate(schema, given, 'density');
-  const { loss = defaultLoss(given, activation), form, alpha, alphaScheduler, alphaWarmup, beta, eps } = settings;
-  if (form === 'element' && loss === 'tanh') {
+  const settings = validate(schema, { loss: defaultLoss(given, activation), ...given }, 'density');
+  const { alpha, alphaScheduler, alphaWarmup } = settings;
+  const loss = densityForm(settings.loss);
+  const { form = loss.forms[0] } = settings;
+  if (!loss.forms.includes(form)) {
     throw new DeftuneError(
-      "density: form is 'element', expected loss 'l0' with it (the element form is defined for l0 only)",
+      `density: form is '${form}', expected ${loss.forms.map((name) => `'${name}'`).join(' or ')} with loss '${loss.name}'`,
     );
   }
-  const parameter = loss === 'tanh' ? beta : eps;
+  const own: LossSettings = { ...settings, form, activation };
+  loss.check?.(own);
+  const element = form === 'element' ? loss.element?.(own) : undefined;
   let factor = alphaScheduler === 'constant' ? 1 : 0;
   const extras = [
-    loss === 'tanh' ? `beta ${beta}` : `eps ${eps}`,
+    ...(loss.describe(own) === '' ? [] : [loss.describe(own)]),
     ...(alphaScheduler === 'constant' ? [] : [`${alphaScheduler} alpha`]),
     ...(settings.layerWeights ? [`layers ${settings.layerWeights.join(' ')}`] : []),
     ...(settings.encoderWeight === 1 ? [] : [`encoder ${settings.encoderWeight}`]),
@@ -82,18 +97,20 @@ export function densityLoss(options: DensityLossOptions, activation: string): Au
     beginStep(step, totalSteps) {
       factor = alphaFactor(alphaScheduler, step, totalSteps, alphaWarmup);
     },
-    description: `${loss}, ${form === 'element' ? 'element form' : 'feature map'}, alpha ${alpha}, ${extras.join(', ')}`,
+    description: [loss.name, form === 'element' ? 'element form' : 'feature map', `alpha ${alpha}`, ...extras].join(
+      ', ',
+    ),
     prepare: (context) => {
-      context.elementEps = form === 'element' ? eps : 0;
+      context.element = element ?? elementLosses.none;
     },
     compute({ mlps }) {
       const weights = layerWeights(mlps, settings);
-      return form === 'element' ? elementLoss(mlps, weights) : featureMapLoss(mlps, weights, loss, parameter);
+      return element ? elementLoss(mlps, weights) : featureMapLoss(mlps, weights, loss, own);
     },
   };
 }
 
-function defaultLoss(given: Record<string, unknown>, activation: string): 'tanh' | 'l0' {
+function defaultLoss(given: Record<string, unknown>, activation: string): string {
   return given['form'] === 'element' || !isReluFamily(activation) ? 'l0' : 'tanh';
 }
 
@@ -116,15 +133,15 @@ function layerWeights(
 function featureMapLoss(
   mlps: readonly MlpObservation[],
   weights: readonly number[],
-  loss: 'tanh' | 'l0',
-  parameter: number,
+  loss: DensityForm,
+  settings: LossSettings,
 ): Tensor {
   const neurons = mlps.reduce((sum, { featureMap }) => sum + featureMap.cols, 0);
   // One term for the layers of each weight: one for all, as a rule.
   return [...new Set(weights)]
     .map((weight) => {
       const maps = mlps.filter((_, index) => weights[index] === weight).map(({ featureMap }) => featureMap);
-      return densityValue(maps, loss, parameter, weight / neurons);
+      return (loss.featureMaps as NonNullable<DensityForm['featureMaps']>)(maps, settings, weight / neurons);
     })
     .reduce(add);
 }

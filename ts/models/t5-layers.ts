@@ -142,7 +142,7 @@ class T5DenseGatedActDense extends Module {
   }
 
   activated(x: Tensor, context: ForwardContext): Activated {
-    return gatedActivate(this.wi_0.forward(x, context), this.wi_1.forward(x, context), this.kind, context.elementEps);
+    return gatedActivate(this.wi_0.forward(x, context), this.wi_1.forward(x, context), this.kind, context);
   }
 }
 

@@ -9,6 +9,8 @@ export interface AuxiliaryLoss {
   readonly weight: number;
   /** Told before each step (from 1) of how many the run has. */
   beginStep?(step: number, totalSteps: number): void;
+  /** Told of each step's task loss and of the density of its batches. */
+  onStep?(losses: { taskLoss: number; density: number }): void;
   /** Told of each evaluation: its mean task loss, main metric (larger is better) and density. */
   onEvaluate?(evaluation: { loss: number; metric: number; density: number }): void;
   /** What evaluations are compared by in place of the metric, larger is better: where a loss is out for more than the metric. */

@@ -1,3 +1,4 @@
+import { elementLosses, type ElementLoss } from '../ops/element-loss.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** What one MLP showed during a forward pass: the hook between its activation and its down-projection. */
@@ -10,7 +11,7 @@ export interface MlpObservation {
   out: Tensor;
   /** s = mean of o over the tokens [1, dFf] */
   featureMap: Tensor;
-  /** Mean of o² / (o² + eps) [1, 1]; 0 unless `elementEps` was set */
+  /** The pass's `element` loss, meaned over tokens and neurons [1, 1]; 0 where there is none */
   elementMean: Tensor;
   /** Exact non-zeros of o, where they were counted already because o is not kept. */
   nonzeros?: number | undefined;
@@ -20,8 +21,8 @@ export interface MlpObservation {
 export class ForwardContext {
   /** Every MLP of the pass, in order. */
   readonly mlps: MlpObservation[] = [];
-  /** eps of the element-wise statistic that a density loss asked for; 0: none. */
-  elementEps = 0;
+  /** The element-wise loss that every MLP is asked for. */
+  element: ElementLoss = elementLosses.none;
   /** Share of each label that is spread over all classes, 0 to 1; only the task loss reads it. */
   labelSmoothing = 0;
   /** Whether layers make their activations again in the backward pass instead of keeping them. */

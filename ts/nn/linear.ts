@@ -14,7 +14,7 @@ export abstract class LinearLike extends Module {
 
   /** The layer followed by an MLP activation; a plain layer fuses the two. */
   activated(x: Tensor, kind: number, context: ForwardContext): Activated {
-    return activate(this.forward(x, context), kind, context.elementEps);
+    return activate(this.forward(x, context), kind, context);
   }
 }
 
@@ -40,6 +40,6 @@ export class Linear extends LinearLike {
   }
 
   override activated(x: Tensor, kind: number, context: ForwardContext): Activated {
-    return linearActivate(x, this.weight, this.bias, kind, context.elementEps);
+    return linearActivate(x, this.weight, this.bias, kind, context);
   }
 }

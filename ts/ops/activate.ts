@@ -1,5 +1,6 @@
 import { record } from '../autograd/node.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { elementLosses, type ElementLoss } from './element-loss.js';
 
 /** MLP activations with the statistics that the density losses need. */
 export interface Activated {
@@ -7,27 +8,47 @@ export interface Activated {
   out: Tensor;
   /** s = mean of o over the tokens [1, dFf] (eq. 3 of the paper). */
   featureMap: Tensor;
-  /** Mean of o² / (o² + eps) over every element [1, 1]; 0 where eps is 0. */
+  /** The element-wise loss that was asked for, meaned over tokens and neurons [1, 1]; else 0. */
   elementMean: Tensor;
 }
 
-/** o = f(pre) with its statistics. `kind` as in `activationKind`; `eps` > 0 asks for the element-wise mean. */
-export function activate(pre: Tensor, kind: number, eps = 0): Activated {
+/** What an activation is asked for beside its output. */
+export interface ActivateOptions {
+  /** Default: none. */
+  element?: ElementLoss | undefined;
+  /** Outputs of at most this magnitude become exact zeros without a gradient, from 0; default 0: none. */
+  cutoff?: number | undefined;
+}
+
+function settings({ element = elementLosses.none, cutoff = 0 }: ActivateOptions): [number, number, number, number] {
+  return [element.index, element.p, element.q, cutoff];
+}
+
+/** o = f(pre) with its statistics. `kind` as in `activationKind`. */
+export function activate(pre: Tensor, kind: number, options: ActivateOptions = {}): Activated {
+  const given = settings(options);
   const { backend } = pre;
-  const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(backend.activate(pre.handle, kind, eps));
+  const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(backend.activate(pre.handle, kind, ...given));
   const backward = (grad: number, mapGrad: number, elementGrad: number): number[] => [
-    backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps),
+    backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, ...given),
   ];
   return activated('activate', [pre], [out, map, mean], [pre.rows, pre.cols], backward);
 }
 
 /** The same fused with the up-projection x · Wᵀ + b: the pre-activation is never written for ReLU. */
-export function linearActivate(x: Tensor, weight: Tensor, bias: Tensor | undefined, kind: number, eps = 0): Activated {
+export function linearActivate(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  kind: number,
+  options: ActivateOptions = {},
+): Activated {
+  const given = settings(options);
   const { backend } = x;
-  const results = backend.linearActivate(x.handle, weight.handle, bias?.handle ?? 0, kind, eps);
+  const results = backend.linearActivate(x.handle, weight.handle, bias?.handle ?? 0, kind, ...given);
   const [out = 0, map = 0, mean = 0, kept = 0] = Array.from(results);
   const backward = (grad: number, mapGrad: number, elementGrad: number): number[] => {
-    const dPre = backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, eps);
+    const dPre = backend.activateBackward(grad, out, kept, mapGrad, elementGrad, kind, ...given);
     const grads = [
       x.requiresGrad ? backend.linearBackwardInput(dPre, weight.handle, 0) : 0,
       weight.requiresGrad ? backend.linearBackwardWeight(dPre, x.handle, 1) : 0,
@@ -46,12 +67,13 @@ export function linearActivate(x: Tensor, weight: Tensor, bias: Tensor | undefin
  * @param pre [tokens, dFf]
  * @param up [tokens, dFf]
  */
-export function gatedActivate(pre: Tensor, up: Tensor, kind: number, eps = 0): Activated {
+export function gatedActivate(pre: Tensor, up: Tensor, kind: number, options: ActivateOptions = {}): Activated {
+  const given = settings(options);
   const { backend } = pre;
-  const [out = 0, map = 0, mean = 0] = Array.from(backend.gatedActivate(pre.handle, up.handle, kind, eps));
+  const [out = 0, map = 0, mean = 0] = Array.from(backend.gatedActivate(pre.handle, up.handle, kind, ...given));
   const inputs = [pre, up];
   return activated('gatedActivate', inputs, [out, map, mean], [pre.rows, pre.cols], (grad, mapGrad, elementGrad) =>
-    Array.from(backend.gatedActivateBackward(grad, out, pre.handle, up.handle, mapGrad, elementGrad, kind, eps)),
+    Array.from(backend.gatedActivateBackward(grad, out, pre.handle, up.handle, mapGrad, elementGrad, kind, ...given)),
   );
 }
 

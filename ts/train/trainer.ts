@@ -166,6 +166,7 @@ export class Trainer {
         const outcome = await this.step(examples, planned, optimizer, lr, totalSteps);
         last = step;
         if (outcome) {
+          for (const auxiliary of this.options.auxiliaryLosses ?? []) auxiliary.onStep?.(outcome);
           const entry: StepLog = { step, ...outcome, lr, seconds: (performance.now() - stepStarted) / 1000 };
           log.push(entry);
           for (const callback of this.callbacks) await callback.onStep?.(entry, totalSteps);

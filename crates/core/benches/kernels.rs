@@ -352,10 +352,10 @@ impl Bench {
         let relu = ActivationKind::Relu as u32;
         let mut step = move || -> deftune_core::Result<()> {
             engine.begin_scope()?;
-            let o = engine.linear_activate(x, up, bias, relu, 0.0)?[0];
+            let o = engine.linear_activate(x, up, bias, relu, 0, 0.0, 0.0, 0.0)?[0];
             engine.linear(o, down, 0)?;
             let d_o = engine.linear_backward_input(dy, down, o)?;
-            let d_pre = engine.activate_backward(d_o, o, 0, 0, 0.0, relu, 0.0)?;
+            let d_pre = engine.activate_backward(d_o, o, 0, 0, 0.0, relu, 0, 0.0, 0.0, 0.0)?;
             engine.linear_backward_input(d_pre, up, 0)?;
             engine.end_scope()?;
             Ok(())

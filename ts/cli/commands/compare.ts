@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
+import { DENSITY_LOSSES } from '../../density/losses/index.js';
 import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
 import { collectWarnings, summarize } from '../../report/summarize.js';
@@ -9,7 +10,7 @@ import { addRunOptions, integers, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 
 interface CompareOptions extends RunOptions {
-  density?: 'tanh' | 'l0';
+  density?: string;
   seeds: number[];
   out: string;
 }
@@ -20,7 +21,7 @@ export const compare = addRunOptions(
 )
   .option('--seeds <list>', 'seeds, by comma', integers, [0, 1, 2])
   .addOption(
-    new Option('--density <loss>', "density loss of DEFT (default: by the model's activation)").choices(['tanh', 'l0']),
+    new Option('--density <loss>', "density loss of DEFT (default: by the model's activation)").choices(DENSITY_LOSSES),
   )
   .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
   .action(async (options: CompareOptions) => {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import process from 'node:process';
 import { Command, Option } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
+import { DENSITY_LOSSES } from '../../density/losses/index.js';
 import { DeftuneError } from '../../error.js';
 import { checkOutputFile, checkOutputFolder } from '../../io/files-node.js';
 import { adapterFiles, saveAdapter } from '../../peft/peft-files-node.js';
@@ -22,7 +23,7 @@ import { describeEvaluation, evaluationJson, otherSetsJson } from '../ui/describ
 import { formatMetric, formatSeconds } from '../ui/format.js';
 
 interface TrainOptions extends RunOptions {
-  density?: 'tanh' | 'l0';
+  density?: string;
   seed: number;
   out: string;
   log?: string;
@@ -41,9 +42,7 @@ export const train = addRunOptions(
   new Command('train').description('fine-tune a model; with --density, make it sparse as well'),
 )
   .requiredOption('--out <dir>', 'where the adapter is written')
-  .addOption(
-    new Option('--density <loss>', 'density loss: tanh or l0 (default: none, plain PEFT)').choices(['tanh', 'l0']),
-  )
+  .addOption(new Option('--density <loss>', 'density loss (default: none, plain PEFT)').choices(DENSITY_LOSSES))
   .option('--seed <n>', 'seed of the order, the new weights and dropout', integer, 0)
   .option('--log <file>', 'write one JSON line a step')
   .option('--tensorboard <dir>', 'write TensorBoard event files')

@@ -43,7 +43,7 @@ impl Map<1> for TanhGradient {
 
 /// `x² / (x² + eps)`
 #[derive(Clone, Copy)]
-pub(super) struct L0Value(pub f32);
+pub(in crate::density) struct L0Value(pub f32);
 impl Map<1> for L0Value {
     #[inline(always)]
     fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
@@ -55,7 +55,7 @@ impl Map<1> for L0Value {
 
 /// `2 x eps / (x² + eps)²` as `(2 x / d) (eps / d)`, d = x² + eps: d² would underflow for a small eps.
 #[inline(always)]
-pub(super) fn l0_slope<S: Simd>(s: S, x: S::F, eps: f32) -> S::F {
+pub(in crate::density) fn l0_slope<S: Simd>(s: S, x: S::F, eps: f32) -> S::F {
     let x = math::clamp(s, x, LARGEST);
     let d = s.mul_add(x, x, s.splat(eps));
     s.mul(s.div(s.add(x, x), d), s.div(s.splat(eps), d))

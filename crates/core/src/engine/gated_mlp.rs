@@ -3,7 +3,7 @@
 //! The density and its losses are measured on this product, as it is the tensor between the activation and the down-projection, and
 //! the one whose zeros are skipped. It is the same kind of tensor that [`Engine::activate`] makes.
 
-use super::mlp::{Finished, activation_kind, check_width, gather_pattern, measure};
+use super::mlp::{Finished, MlpSettings, check_width, gather_pattern, measure};
 use super::tensors::Data;
 use super::{Engine, Handles};
 use crate::Result;
@@ -16,17 +16,26 @@ use crate::sparse::{Activations, Block, NEVER, count_nonzeros};
 
 impl Engine {
     /// o = f(pre) · up with its statistics, as [`Engine::activate`]. Returns `[o, featureMap [1, cols], elementMean [1, 1]]`.
-    pub fn gated_activate(&mut self, pre: u32, up: u32, kind: u32, eps: f64) -> Result<Handles> {
+    #[allow(clippy::too_many_arguments)] // one call a forward pass; the binding has no structs
+    pub fn gated_activate(
+        &mut self,
+        pre: u32,
+        up: u32,
+        kind: u32,
+        element: u32,
+        p: f64,
+        q: f64,
+        cutoff: f64,
+    ) -> Result<Handles> {
         const OP: &str = "gatedActivate";
-        let kind = activation_kind(OP, kind)?;
+        let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
         let (rows, cols) = self.shape(pre)?;
         check_width(OP, cols)?;
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, pre, up) = (self.isa, &self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
-        let crossover = if kind.is_relu_family() { self.crossover } else { NEVER };
         let finished = self.each_block(rows.div_ceil(ROW_BLOCK), |block| {
             let part = block * ROW_BLOCK * cols..((block + 1) * ROW_BLOCK).min(rows) * cols;
-            finish(isa, kind, &pre[part.clone()], &up[part], cols, eps, crossover)
+            finish(isa, settings, &pre[part.clone()], &up[part], cols)
         });
         let mut results = self.collect(rows, cols, finished, 0)?;
         results.truncate(3);
@@ -45,15 +54,19 @@ impl Engine {
         map_grad: u32,
         element_grad: f64,
         kind: u32,
-        eps: f64,
+        element: u32,
+        p: f64,
+        q: f64,
+        cutoff: f64,
     ) -> Result<Handles> {
         const OP: &str = "gatedActivateBackward";
-        let kind = activation_kind(OP, kind)?;
+        let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
+        let kind = settings.kind;
         let (rows, cols) = self.shape(out)?;
         self.expect(OP, "pre", pre, rows, cols)?;
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, o) = (self.isa, self.activations(OP, out)?);
-        let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, eps)?;
+        let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, settings)?;
         let (pre, up) = (&self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
         let blocks = self.each_block(o.blocks.len(), |index| {
             let first = index * ROW_BLOCK * cols;
@@ -77,8 +90,15 @@ impl Engine {
                 }
                 Block::Dense { values } => {
                     let part = first..first + values.len();
-                    let g = gradient.dense(isa, o, index, |_, _| {});
-                    let (d_pre, d_up) = gradients(isa, kind, &pre[part.clone()], &up[part], &g);
+                    let g = gradient.dense(isa, o, index, |at, g| {
+                        if settings.cutoff > 0.0 {
+                            activation::mask_slice(isa, &values[at..][..g.len()], g);
+                        }
+                    });
+                    let (mut d_pre, d_up) = gradients(isa, kind, &pre[part.clone()], &up[part.clone()], &g);
+                    settings
+                        .element
+                        .add_pre_gradient(isa, &pre[part], gradient.per_element, &mut d_pre);
                     [d_pre, d_up].map(|values| Block::Dense {
                         values: AlignedBuf::from(values),
                     })
@@ -95,14 +115,17 @@ impl Engine {
 }
 
 /// One block of o with its statistics.
-fn finish(isa: Isa, kind: ActivationKind, pre: &[f32], up: &[f32], cols: usize, eps: f64, crossover: f32) -> Finished {
+fn finish(isa: Isa, settings: MlpSettings, pre: &[f32], up: &[f32], cols: usize) -> Finished {
     let mut o = pre.to_vec();
-    activation::forward_slice(isa, kind, &mut o);
+    activation::forward_slice(isa, settings.kind, &mut o);
     let open = count_nonzeros(isa, &o);
     elementwise::mul_slice(isa, &mut o, up);
-    // A zero of `up` where the gate is open has a gradient (g · f(pre)) that a compact block would lose, so such a block stays dense.
-    let lossless = count_nonzeros(isa, &o) == open;
-    measure(isa, &o, cols, eps, if lossless { crossover } else { NEVER })
+    // A zero of `up` where the gate is open has a gradient (g · f(pre)) that a compact block would lose, so such a block stays dense; but
+    // a zero that the cutoff made has none.
+    let lossless = settings.cutoff > 0.0 || count_nonzeros(isa, &o) == open;
+    settings.cut(isa, &mut o);
+    let crossover = if lossless { settings.crossover } else { NEVER };
+    measure(isa, &o, pre, cols, settings.element, crossover)
 }
 
 /// (g · up · f'(pre), g · f(pre)).

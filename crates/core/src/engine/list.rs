@@ -44,13 +44,17 @@ macro_rules! backend_ops {
             fn linear_backward_input_add "linearBackwardInputAdd" (dx: u32, dy: u32, weight: u32, scale: f64) -> u32;
             fn linear_backward_weight "linearBackwardWeight" (dy: u32, x: u32, scale: f64) -> u32;
 
-            fn activate "activate" (pre: u32, kind: u32, eps: f64) -> Handles;
-            fn linear_activate "linearActivate" (x: u32, weight: u32, bias: u32, kind: u32, eps: f64) -> Handles;
+            fn activate "activate" (pre: u32, kind: u32, element: u32, p: f64, q: f64, cutoff: f64) -> Handles;
+            fn linear_activate "linearActivate"
+                (x: u32, weight: u32, bias: u32, kind: u32, element: u32, p: f64, q: f64, cutoff: f64) -> Handles;
             fn activate_backward "activateBackward"
-                (grad: u32, out: u32, pre: u32, map_grad: u32, element_grad: f64, kind: u32, eps: f64) -> u32;
-            fn gated_activate "gatedActivate" (pre: u32, up: u32, kind: u32, eps: f64) -> Handles;
+                (grad: u32, out: u32, pre: u32, map_grad: u32, element_grad: f64, kind: u32,
+                 element: u32, p: f64, q: f64, cutoff: f64) -> u32;
+            fn gated_activate "gatedActivate"
+                (pre: u32, up: u32, kind: u32, element: u32, p: f64, q: f64, cutoff: f64) -> Handles;
             fn gated_activate_backward "gatedActivateBackward"
-                (grad: u32, out: u32, pre: u32, up: u32, map_grad: u32, element_grad: f64, kind: u32, eps: f64) -> Handles;
+                (grad: u32, out: u32, pre: u32, up: u32, map_grad: u32, element_grad: f64, kind: u32,
+                 element: u32, p: f64, q: f64, cutoff: f64) -> Handles;
             fn nonzeros "nonzeros" (out: u32) -> f64;
 
             fn layer_norm "layerNorm" (x: u32, gamma: u32, beta: u32, eps: f64) -> Handles;

@@ -1,16 +1,83 @@
 //! The heart: up-projection, activation, compaction and the DEFT statistics as one operation, and its backward pass.
 //!
-//! Each block of rows is finished while it is in cache: bias, activation, column sums (the feature map), the element-wise l0 sum and
+//! Each block of rows is finished while it is in cache: bias, activation, column sums (the feature map), the element-wise loss and
 //! the compaction of the non-zeros. Sums are kept per block and added in block order, so they do not depend on the threads.
 
 use super::tensors::Data;
 use super::{Engine, Handles};
+use crate::density::element::ElementLoss;
 use crate::matmul::{ROW_BLOCK, matmul_row_blocks};
 use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
 use crate::sparse::{Activations, Block, NEVER, compact_block};
 use crate::threads::SendPtr;
-use crate::{Error, Result, density};
+use crate::{Error, Result};
+
+/// What an MLP's activation is, and what is measured of it.
+#[derive(Clone, Copy)]
+pub(super) struct MlpSettings {
+    pub kind: ActivationKind,
+    pub element: ElementLoss,
+    /// Outputs of at most this magnitude become exact zeros (without a gradient); 0: none.
+    pub cutoff: f32,
+    /// Density up to which a block is compacted: only where a zero output has no gradient before the activation, which a compact gradient
+    /// needs.
+    pub crossover: f32,
+}
+
+impl Engine {
+    pub(super) fn mlp_settings(
+        &self,
+        op: &'static str,
+        kind: u32,
+        element: u32,
+        p: f64,
+        q: f64,
+        cutoff: f64,
+    ) -> Result<MlpSettings> {
+        let kind = activation_kind(op, kind)?;
+        let element = ElementLoss::from_index(element, p, q).ok_or_else(|| Error::Value {
+            op,
+            what: "element loss",
+            value: format!("{element} with {p} and {q}"),
+            expected: "an index of ElementLoss with parameters in its range",
+        })?;
+        if !(0.0..f32::MAX as f64).contains(&cutoff) {
+            return Err(Error::Value {
+                op,
+                what: "cutoff",
+                value: cutoff.to_string(),
+                expected: "a number from 0",
+            });
+        }
+        if element.reads_pre() && kind.is_relu_family() {
+            return Err(Error::Value {
+                op,
+                what: "element loss",
+                value: "a hinge".into(),
+                expected: "another for ReLU, whose pre-activations are not kept",
+            });
+        }
+        let cutoff = cutoff as f32;
+        let is_compactable = kind.is_relu_family() || (cutoff > 0.0 && !element.reads_pre());
+        let crossover = if is_compactable { self.crossover } else { NEVER };
+        Ok(MlpSettings {
+            kind,
+            element,
+            cutoff,
+            crossover,
+        })
+    }
+}
+
+impl MlpSettings {
+    /// Zeros for what is at most `cutoff` in magnitude.
+    pub fn cut(self, isa: crate::simd::Isa, o: &mut [f32]) {
+        if self.cutoff > 0.0 {
+            activation::cut_slice(isa, self.cutoff, o);
+        }
+    }
+}
 
 /// What a finished block leaves behind.
 pub(super) struct Finished {
@@ -20,33 +87,50 @@ pub(super) struct Finished {
 }
 
 impl Engine {
-    /// o = f(pre) with its statistics. `eps` > 0 asks for the element-wise l0 mean.
+    /// o = f(pre) with its statistics. `element` and its parameters `p` and `q` ask for an element-wise mean ([`ElementLoss`]); outputs up
+    /// to `cutoff` in magnitude become exact zeros.
     ///
     /// Returns `[o, featureMap [1, cols], elementMean [1, 1], pre]`; `pre` is 0 where the backward pass does not need it.
-    pub fn activate(&mut self, pre: u32, kind: u32, eps: f64) -> Result<Handles> {
+    pub fn activate(&mut self, pre: u32, kind: u32, element: u32, p: f64, q: f64, cutoff: f64) -> Result<Handles> {
         const OP: &str = "activate";
-        let kind = activation_kind(OP, kind)?;
+        let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
         let (rows, cols) = self.shape(pre)?;
         check_width(OP, cols)?;
-        let (isa, crossover) = (self.isa, self.crossover);
+        let isa = self.isa;
         let source = &self.f32(OP, pre)?[..];
         let finished = self.finish_blocks(rows, |blocks| {
             self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
                 let first = block * ROW_BLOCK;
                 let part = &source[first * cols..(first + ROW_BLOCK).min(rows) * cols];
-                blocks.set(block, finish_copy(isa, kind, part, cols, eps, crossover));
+                blocks.set(block, finish_copy(isa, settings, part, cols));
             });
         })?;
-        self.collect(rows, cols, finished, if kind.is_relu_family() { 0 } else { pre })
+        self.collect(
+            rows,
+            cols,
+            finished,
+            if settings.kind.is_relu_family() { 0 } else { pre },
+        )
     }
 
     /// The same fused with the up-projection: pre = x · weightᵀ + bias is never written for ReLU.
-    pub fn linear_activate(&mut self, x: u32, weight: u32, bias: u32, kind: u32, eps: f64) -> Result<Handles> {
+    #[allow(clippy::too_many_arguments)] // one call a forward pass; the binding has no structs
+    pub fn linear_activate(
+        &mut self,
+        x: u32,
+        weight: u32,
+        bias: u32,
+        kind: u32,
+        element: u32,
+        p: f64,
+        q: f64,
+        cutoff: f64,
+    ) -> Result<Handles> {
         const OP: &str = "linearActivate";
-        let activation = activation_kind(OP, kind)?;
-        if !activation.is_relu_family() || self.is_activations(x) {
+        let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
+        if !settings.kind.is_relu_family() || self.is_activations(x) {
             let pre = self.linear(x, weight, bias)?;
-            return self.activate(pre, kind, eps);
+            return self.activate(pre, kind, element, p, q, cutoff);
         }
         let (rows, inputs) = self.shape(x)?;
         let (cols, _) = self.shape(weight)?;
@@ -56,7 +140,7 @@ impl Engine {
             self.expect_len(OP, "bias", bias, cols)?;
         }
         self.pack(OP, weight, &[super::packs::Form::Forward])?;
-        let (isa, crossover) = (self.isa, self.crossover);
+        let isa = self.isa;
         let bias = if bias == 0 {
             None
         } else {
@@ -66,10 +150,7 @@ impl Engine {
         let source = self.f32(OP, x)?;
         let finished = self.finish_blocks(rows, |blocks| {
             matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|first, scratch| {
-                blocks.set(
-                    first / ROW_BLOCK,
-                    finish(isa, activation, scratch, cols, eps, crossover),
-                );
+                blocks.set(first / ROW_BLOCK, finish(isa, settings, scratch, cols));
             });
         })?;
         self.collect(rows, cols, finished, 0)
@@ -109,8 +190,8 @@ impl Engine {
         Ok(vec![o, map, element, pre])
     }
 
-    /// Gradient before the activation: (grad + mapGrad / rows + elementGrad / (rows·cols) · d(o²/(o²+eps))/do) · f'(pre), in the blocks
-    /// of `out`.
+    /// Gradient before the activation: (grad + mapGrad / rows + elementGrad · d(elementMean)/do) · f'(pre), 0 where `cutoff` made o zero, and
+    /// elementGrad · d(elementMean)/dpre of a loss on pre-activations; in the blocks of `out`.
     ///
     /// `grad` is the gradient of o (0: none; dense or in o's pattern), `map_grad` that of the feature map `[1, cols]` (0: none),
     /// `element_grad` that of the element-wise mean.
@@ -123,38 +204,60 @@ impl Engine {
         map_grad: u32,
         element_grad: f64,
         kind: u32,
-        eps: f64,
+        element: u32,
+        p: f64,
+        q: f64,
+        cutoff: f64,
     ) -> Result<u32> {
         const OP: &str = "activateBackward";
-        let kind = activation_kind(OP, kind)?;
+        let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
+        let kind = settings.kind;
         let (rows, cols) = self.shape(out)?;
         if !kind.is_relu_family() {
             self.expect(OP, "pre", pre, rows, cols)?;
         }
         let isa = self.isa;
         let o = self.activations(OP, out)?;
-        let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, eps)?;
+        let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, settings)?;
         let pre = if kind.is_relu_family() {
             None
         } else {
             Some(&self.f32(OP, pre)?[..])
         };
-        let blocks = self.each_block(o.blocks.len(), |index| match &o.blocks[index] {
-            Block::Compact {
-                row_starts, indices, ..
-            } => Block::Compact {
-                row_starts: row_starts.clone(),
-                indices: indices.clone(),
-                values: gradient.compact(isa, o, index),
-            },
-            Block::Dense { values } => {
-                let first = index * ROW_BLOCK * cols;
-                let values = gradient.dense(isa, o, index, |at, g| match pre {
-                    // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
-                    None => activation::backward_slice(isa, kind, &values[at..][..g.len()], g),
-                    Some(pre) => activation::backward_slice(isa, kind, &pre[first + at..][..g.len()], g),
-                });
-                Block::Dense { values }
+        let blocks = self.each_block(o.blocks.len(), |index| {
+            let first = index * ROW_BLOCK * cols;
+            match &o.blocks[index] {
+                Block::Compact {
+                    row_starts, indices, ..
+                } => {
+                    let mut values = gradient.compact(isa, o, index);
+                    // ReLU's derivative at a non-zero is 1.
+                    if let Some(pre) = pre {
+                        let pre = gather_pattern(&pre[first..], row_starts, indices, cols);
+                        activation::backward_slice(isa, kind, &pre, &mut values);
+                    }
+                    Block::Compact {
+                        row_starts: row_starts.clone(),
+                        indices: indices.clone(),
+                        values,
+                    }
+                }
+                Block::Dense { values } => {
+                    let values = gradient.dense(isa, o, index, |at, g| {
+                        let o = &values[at..][..g.len()];
+                        // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
+                        let Some(pre) = pre else {
+                            return activation::backward_slice(isa, kind, o, g);
+                        };
+                        let pre = &pre[first + at..][..g.len()];
+                        activation::backward_slice(isa, kind, pre, g);
+                        if settings.cutoff > 0.0 {
+                            activation::mask_slice(isa, o, g);
+                        }
+                        settings.element.add_pre_gradient(isa, pre, gradient.per_element, g);
+                    });
+                    Block::Dense { values }
+                }
             }
         });
         Ok(self
@@ -170,7 +273,7 @@ impl Engine {
         grad: u32,
         map_grad: u32,
         element_grad: f64,
-        eps: f64,
+        settings: MlpSettings,
     ) -> Result<OutGradient<'_>> {
         let (rows, cols) = self.shape(out)?;
         if grad != 0 {
@@ -198,7 +301,7 @@ impl Engine {
             },
             per_row: 1.0 / rows as f32,
             per_element: (element_grad / (rows * cols) as f64) as f32,
-            eps: eps as f32,
+            element: settings.element,
         })
     }
 
@@ -251,8 +354,8 @@ pub(super) struct OutGradient<'a> {
     dense: Option<&'a [f32]>,
     map: Option<&'a [f32]>,
     per_row: f32,
-    per_element: f32,
-    eps: f32,
+    pub per_element: f32,
+    element: ElementLoss,
 }
 
 impl OutGradient<'_> {
@@ -279,7 +382,11 @@ impl OutGradient<'_> {
             }
         }
         if self.per_element != 0.0 {
-            density::element::add_gradient(isa, values, self.per_element, self.eps, &mut g);
+            for bounds in row_starts.windows(2) {
+                let row = bounds[0] as usize..bounds[1] as usize;
+                self.element
+                    .add_gradient(isa, &values[row.clone()], self.per_element, &mut g[row]);
+            }
         }
         g
     }
@@ -325,7 +432,8 @@ impl OutGradient<'_> {
                 g.iter_mut().zip(map).for_each(|(g, m)| *g += self.per_row * m);
             }
             if self.per_element != 0.0 {
-                density::element::add_gradient(isa, &values[at..][..cols], self.per_element, self.eps, g);
+                self.element
+                    .add_gradient(isa, &values[at..][..cols], self.per_element, g);
             }
             then(at, g);
         }
@@ -346,52 +454,47 @@ impl BlockSlots {
     }
 }
 
-/// Activation, statistics and compaction of one block of rows, in place in its scratch.
-fn finish(
-    isa: crate::simd::Isa,
-    kind: ActivationKind,
-    scratch: &mut [f32],
-    cols: usize,
-    eps: f64,
-    crossover: f32,
-) -> Finished {
-    let mut statistics = Statistics::new(cols, eps);
+/// Activation, statistics and compaction of one block of rows, in place in its scratch; for ReLU.
+fn finish(isa: crate::simd::Isa, settings: MlpSettings, scratch: &mut [f32], cols: usize) -> Finished {
+    let mut statistics = Statistics::new(cols, settings.element);
     for row in scratch.chunks_exact_mut(cols) {
-        activation::forward_slice(isa, kind, row);
-        statistics.add(isa, row);
+        activation::forward_slice(isa, settings.kind, row);
+        settings.cut(isa, row);
+        statistics.add(isa, row, None);
     }
-    // Only the ReLU family has a zero derivative where its output is zero, which a compact gradient needs.
-    let crossover = if kind.is_relu_family() { crossover } else { NEVER };
-    statistics.finished(compact_block(isa, scratch, cols, crossover))
+    statistics.finished(compact_block(isa, scratch, cols, settings.crossover))
 }
 
 /// [`finish`] of values that have to stay as they are.
-fn finish_copy(
-    isa: crate::simd::Isa,
-    kind: ActivationKind,
-    pre: &[f32],
-    cols: usize,
-    eps: f64,
-    crossover: f32,
-) -> Finished {
+fn finish_copy(isa: crate::simd::Isa, settings: MlpSettings, pre: &[f32], cols: usize) -> Finished {
     let mut values = buffer(pre.len());
-    let mut statistics = Statistics::new(cols, eps);
+    let mut statistics = Statistics::new(cols, settings.element);
     for (pre, row) in pre.chunks_exact(cols).zip(values.chunks_exact_mut(cols)) {
         row.copy_from_slice(pre);
-        activation::forward_slice(isa, kind, row);
-        statistics.add(isa, row);
+        activation::forward_slice(isa, settings.kind, row);
+        settings.cut(isa, row);
+        statistics.add(isa, row, Some(pre));
     }
-    statistics.finished(if kind.is_relu_family() {
-        compact_block(isa, &values, cols, crossover)
+    statistics.finished(if settings.crossover != NEVER {
+        compact_block(isa, &values, cols, settings.crossover)
     } else {
         Block::Dense { values }
     })
 }
 
-/// Statistics of one finished block o, and its compaction up to a density of `crossover`.
-pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, crossover: f32) -> Finished {
-    let mut statistics = Statistics::new(cols, eps);
-    o.chunks_exact(cols).for_each(|row| statistics.add(isa, row));
+/// Statistics of one finished block o of a gated MLP, and its compaction up to a density of `crossover`.
+pub(super) fn measure(
+    isa: crate::simd::Isa,
+    o: &[f32],
+    pre: &[f32],
+    cols: usize,
+    element: ElementLoss,
+    crossover: f32,
+) -> Finished {
+    let mut statistics = Statistics::new(cols, element);
+    for (o, pre) in o.chunks_exact(cols).zip(pre.chunks_exact(cols)) {
+        statistics.add(isa, o, Some(pre));
+    }
     statistics.finished(compact_block(isa, o, cols, crossover))
 }
 
@@ -399,23 +502,21 @@ pub(super) fn measure(isa: crate::simd::Isa, o: &[f32], cols: usize, eps: f64, c
 struct Statistics {
     column_sums: Vec<f32>,
     element_sum: f64,
-    eps: f64,
+    element: ElementLoss,
 }
 
 impl Statistics {
-    fn new(cols: usize, eps: f64) -> Statistics {
+    fn new(cols: usize, element: ElementLoss) -> Statistics {
         Statistics {
             column_sums: vec![0.0; cols],
             element_sum: 0.0,
-            eps,
+            element,
         }
     }
 
-    fn add(&mut self, isa: crate::simd::Isa, row: &[f32]) {
+    fn add(&mut self, isa: crate::simd::Isa, row: &[f32], pre: Option<&[f32]>) {
         self.column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
-        if self.eps > 0.0 {
-            self.element_sum += density::element::value_sum(isa, row, self.eps as f32);
-        }
+        self.element_sum += self.element.row_sum(isa, row, pre);
     }
 
     fn finished(self, block: Block) -> Finished {

@@ -34,16 +34,16 @@ fn mlp(engine: &mut Engine, kind: u32, bias_shift: f32, fused: bool) -> Vec<Vec<
         .unwrap();
     let map_grad = engine.upload_f32(&values(ff, 6, 0.0), 1, ff as u32).unwrap();
     let results = if fused {
-        engine.linear_activate(x, up, bias, kind, 1e-2).unwrap()
+        engine.linear_activate(x, up, bias, kind, 1, 1e-2, 0.0, 0.0).unwrap()
     } else {
         let pre = engine.linear(x, up, bias).unwrap();
-        engine.activate(pre, kind, 1e-2).unwrap()
+        engine.activate(pre, kind, 1, 1e-2, 0.0, 0.0).unwrap()
     };
     let (out, map, mean, pre) = (results[0], results[1], results[2], results[3]);
     let y = engine.linear(out, down, 0).unwrap();
     let grad = engine.linear_backward_input(dy, down, out).unwrap();
     let dpre = engine
-        .activate_backward(grad, out, pre, map_grad, 0.7, kind, 1e-2)
+        .activate_backward(grad, out, pre, map_grad, 0.7, kind, 1, 1e-2, 0.0, 0.0)
         .unwrap();
     let dx = engine.linear_backward_input(dpre, up, 0).unwrap();
     let d_up = engine.linear_backward_weight(dpre, x, 1.0).unwrap();
@@ -143,7 +143,7 @@ fn activations_are_added_whatever_their_pattern() {
         let values = values(rows * cols, seed, shift);
         let handle = engine.upload_f32(&values, rows as u32, cols as u32).unwrap();
         if sparse {
-            engine.activate(handle, RELU, 0.0).unwrap()[0]
+            engine.activate(handle, RELU, 0, 0.0, 0.0, 0.0).unwrap()[0]
         } else {
             handle
         }
@@ -171,7 +171,7 @@ fn activations_are_added_whatever_their_pattern() {
         // A copy of `a`, of its kind: ReLU leaves its own output as it is.
         let copy = engine.upload_f32(&x, rows as u32, cols as u32).unwrap();
         let own = if engine.is_activations(a) {
-            engine.activate(copy, RELU, 0.0).unwrap()[0]
+            engine.activate(copy, RELU, 0, 0.0, 0.0, 0.0).unwrap()[0]
         } else {
             copy
         };
@@ -243,7 +243,7 @@ fn gated_mlp(engine: &mut Engine, kind: u32, shift: f32) -> Vec<Vec<f32>> {
     let (pre, up) = (upload(rows, ff, 1, shift), upload(rows, ff, 2, 0.0));
     let (down, dy, factors) = (upload(d, ff, 3, 0.0), upload(rows, d, 4, 0.0), upload(1, ff, 5, 0.0));
     let map_grad = upload(1, ff, 6, 0.0);
-    let results = engine.gated_activate(pre, up, kind, 1e-2).unwrap();
+    let results = engine.gated_activate(pre, up, kind, 1, 1e-2, 0.0, 0.0).unwrap();
     let (out, map, mean) = (results[0], results[1], results[2]);
     let dropped = engine.dropout(out, 0.2, 7, 8).unwrap();
     let scaled = engine.scale_cols(dropped, factors, 0).unwrap();
@@ -253,7 +253,7 @@ fn gated_mlp(engine: &mut Engine, kind: u32, shift: f32) -> Vec<Vec<f32>> {
     let d_dropped = engine.scale_cols(d_scaled, factors, 0).unwrap();
     let grad = engine.dropout(d_dropped, 0.2, 7, 8).unwrap();
     let gradients = engine
-        .gated_activate_backward(grad, out, pre, up, map_grad, 0.7, kind, 1e-2)
+        .gated_activate_backward(grad, out, pre, up, map_grad, 0.7, kind, 1, 1e-2, 0.0, 0.0)
         .unwrap();
     let nonzeros = engine.nonzeros(out).unwrap() as f32;
     let mut found: Vec<Vec<f32>> = [out, map, mean, y, d_factors, gradients[0], gradients[1]]
@@ -289,7 +289,9 @@ fn gated_mlp_is_f_of_pre_times_up() {
     let (rows, cols) = (60usize, 20usize);
     let (pre, up) = (values(rows * cols, 1, -0.9), values(rows * cols, 2, 0.0));
     let handles = [&pre, &up].map(|x| engine.upload_f32(x, rows as u32, cols as u32).unwrap());
-    let results = engine.gated_activate(handles[0], handles[1], RELU, 0.0).unwrap();
+    let results = engine
+        .gated_activate(handles[0], handles[1], RELU, 0, 0.0, 0.0, 0.0)
+        .unwrap();
     let expected: Vec<f32> = pre.iter().zip(&up).map(|(pre, up)| pre.max(0.0) * up).collect();
     assert_eq!(engine.read_f32(results[0]).unwrap(), expected);
     let nonzeros = expected.iter().filter(|o| **o != 0.0).count();
@@ -301,12 +303,12 @@ fn gated_mlp_is_f_of_pre_times_up() {
     }
     // Where `up` is zero and the gate open, the gradient of `up` is not lost.
     let zero = engine.zeros(rows as u32, cols as u32).unwrap();
-    let out = engine.gated_activate(handles[0], zero, RELU, 0.0).unwrap()[0];
+    let out = engine.gated_activate(handles[0], zero, RELU, 0, 0.0, 0.0, 0.0).unwrap()[0];
     let dy = engine
         .upload_f32(&vec![1.0; rows * cols], rows as u32, cols as u32)
         .unwrap();
     let gradients = engine
-        .gated_activate_backward(dy, out, handles[0], zero, 0, 0.0, RELU, 0.0)
+        .gated_activate_backward(dy, out, handles[0], zero, 0, 0.0, RELU, 0, 0.0, 0.0, 0.0)
         .unwrap();
     let gate: Vec<f32> = pre.iter().map(|pre| pre.max(0.0)).collect();
     assert_eq!(engine.read_f32(gradients[1]).unwrap(), gate);
@@ -340,7 +342,7 @@ fn a_frozen_weight_multiplies_reads_and_thaws() {
                 "{precision}"
             );
             assert_eq!(&engine.read_f32(frozen).unwrap(), expected);
-            let o = engine.activate(x, RELU, 0.0).unwrap()[0];
+            let o = engine.activate(x, RELU, 0, 0.0, 0.0, 0.0).unwrap()[0];
             for input in [x, o] {
                 let of = |engine: &mut Engine, weight: u32| {
                     let y = engine.linear(input, weight, 0).unwrap();
