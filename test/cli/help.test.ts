@@ -48,7 +48,7 @@ test('--version', async (t) => {
 
 test('info: backends, instruction sets found and used, threads', async (t) => {
   const { stdout } = await runDeftune(t, ['info']);
-  t.regex(stdout, /^native: \w+ \(found: .+\), \d+ threads?$/m);
+  t.regex(stdout, /^native: [\w-]+ \(found: .+\), \d+ threads?$/m);
   t.regex(stdout, /^used: native$/m);
   const info = await runJson(t, ['info', '--threads', '1', '--backend', 'native']);
   const [native] = info['backends'] as { backend: string; isa: string; available: string[]; threads: number }[];
