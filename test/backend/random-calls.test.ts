@@ -66,7 +66,9 @@ function makeTensors(backend: Backend, rng: Rng): { handles: number[]; integers:
     const dense = backend.uploadF32(values, rows, cols);
     handles.push(dense);
     if (cols > 0 && rng.nextBelow(3) === 0)
-      handles.push(...Array.from(backend.activate(dense, rng.nextBelow(5), rng.nextBelow(4), 0.1, 0, rng.nextFloat())).slice(0, 3));
+      handles.push(
+        ...Array.from(backend.activate(dense, rng.nextBelow(5), rng.nextBelow(4), 0.1, 0, rng.nextFloat())).slice(0, 3),
+      );
   }
   const integers: number[] = [];
   for (const size of sizes) {
