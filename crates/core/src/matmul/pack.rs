@@ -17,6 +17,8 @@ pub struct PackedB {
     pub n: usize,
     pub(super) shape: Shape,
     pub(super) values: StoredBuf,
+    /// Whether the values are bf16 for the CPU's own bf16 arithmetic, see [`super::pairs`].
+    pub(super) in_pairs: bool,
 }
 
 /// One panel of a [`PackedB`].
@@ -110,8 +112,8 @@ impl PackedB {
         let mut out = AlignedBuf::uninit(self.n * self.k)?;
         match &self.values {
             StoredBuf::F32(values) => self.unpack(pool, values, &mut out),
+            StoredBuf::Bf16(values) if self.in_pairs => self.unpack_pairs(pool, values, &mut out),
             StoredBuf::Bf16(values) => self.unpack(pool, values, &mut out),
-            StoredBuf::Pairs(values) => self.unpack_pairs(pool, values, &mut out),
         }
         Ok(out)
     }
@@ -157,12 +159,18 @@ impl PackedB {
             what: "a packed matrix",
         })?;
         let values = StoredBuf::uninit(precision, len)?;
-        let mut packed = PackedB { k, n, shape, values };
+        let mut packed = PackedB {
+            k,
+            n,
+            shape,
+            values,
+            in_pairs: false,
+        };
         // Taken out while the panels' places are asked for.
         let mut values = std::mem::replace(&mut packed.values, StoredBuf::F32(AlignedBuf::empty()));
         match &mut values {
             StoredBuf::F32(values) => packed.fill(pool, values, fill),
-            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => packed.fill(pool, values, fill),
+            StoredBuf::Bf16(values) => packed.fill(pool, values, fill),
         }
         packed.values = values;
         Ok(packed)
@@ -201,18 +209,16 @@ impl PackedB {
 
     /// Columns of a task (BLIS `NC`) for many rows.
     pub(crate) fn task_columns(&self) -> usize {
-        match self.values {
-            StoredBuf::Pairs(_) => pairs::COLUMNS_MANY,
-            _ => COLUMNS_MANY,
+        if self.in_pairs {
+            pairs::COLUMNS_MANY
+        } else {
+            COLUMNS_MANY
         }
     }
 
     /// Rows of a task.
     pub(super) fn task_rows(&self) -> usize {
-        match self.values {
-            StoredBuf::Pairs(_) => pairs::TASK_ROWS,
-            _ => ROW_BLOCK,
-        }
+        if self.in_pairs { pairs::TASK_ROWS } else { ROW_BLOCK }
     }
 
     /// Panels of `columns` columns, at least one.

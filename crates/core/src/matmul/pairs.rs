@@ -26,6 +26,14 @@ const DEPTH: usize = 32;
 const SKEW: usize = 32;
 
 impl PackedB {
+    /// The values, where they are in pairs.
+    pub(super) fn pairs(&self) -> Option<&[u16]> {
+        match &self.values {
+            StoredBuf::Bf16(values) if self.in_pairs => Some(values),
+            _ => None,
+        }
+    }
+
     /// K with its padding.
     fn padded_k(&self) -> usize {
         self.k.next_multiple_of(DEPTH)
@@ -33,7 +41,7 @@ impl PackedB {
 
     /// Values of panel `index`, and its columns that are not padding.
     #[cfg(target_arch = "x86_64")]
-    fn pairs<'a>(&self, values: &'a [u16], index: usize) -> (&'a [u16], usize) {
+    fn pairs_panel<'a>(&self, values: &'a [u16], index: usize) -> (&'a [u16], usize) {
         let len = self.shape.nr() * self.padded_k();
         (
             &values[index * len..][..len],
@@ -41,7 +49,7 @@ impl PackedB {
         )
     }
 
-    /// As [`PackedB::build`], for [`StoredBuf::Pairs`].
+    /// As [`PackedB::build`], in pairs.
     pub(super) fn build_pairs(
         pool: &Pool,
         shape: Shape,
@@ -61,7 +69,8 @@ impl PackedB {
             k,
             n,
             shape,
-            values: StoredBuf::Pairs(AlignedBuf::empty()),
+            values: StoredBuf::Bf16(AlignedBuf::empty()),
+            in_pairs: true,
         };
         let (nr, padded) = (shape.nr(), packed.padded_k());
         let target = SendPtr::new(&mut values);
@@ -85,7 +94,7 @@ impl PackedB {
                 }
             });
         });
-        packed.values = StoredBuf::Pairs(values);
+        packed.values = StoredBuf::Bf16(values);
         Ok(packed)
     }
 
@@ -215,7 +224,7 @@ mod x86 {
                 ..
             } = *self.block;
             for index in panels.clone() {
-                let (panel, width) = b.pairs(self.values, index);
+                let (panel, width) = b.pairs_panel(self.values, index);
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
                     let dots = Dots {
@@ -240,7 +249,7 @@ mod x86 {
             // SAFETY: the unit was detected.
             let unit = unsafe { amx::Tiles::configure() };
             for index in panels.clone() {
-                let (panel, width) = b.pairs(self.values, index);
+                let (panel, width) = b.pairs_panel(self.values, index);
                 for row in (0..rows).step_by(2 * amx::ROWS) {
                     let here = (rows - row).min(2 * amx::ROWS);
                     let to = self.target(row, index, width);

@@ -111,8 +111,6 @@ pub fn from_bf16(x: u16) -> f32 {
 pub(crate) enum StoredBuf {
     F32(AlignedBuf),
     Bf16(AlignedBuf<u16>),
-    /// bf16 for the CPU's own bf16 arithmetic, see [`super::pairs`]; dense products only.
-    Pairs(AlignedBuf<u16>),
 }
 
 impl StoredBuf {
@@ -126,14 +124,14 @@ impl StoredBuf {
     pub fn precision(&self) -> Precision {
         match self {
             StoredBuf::F32(_) => Precision::F32,
-            StoredBuf::Bf16(_) | StoredBuf::Pairs(_) => Precision::Bf16,
+            StoredBuf::Bf16(_) => Precision::Bf16,
         }
     }
 
     pub fn bytes(&self) -> usize {
         match self {
             StoredBuf::F32(values) => values.bytes(),
-            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => values.bytes(),
+            StoredBuf::Bf16(values) => values.bytes(),
         }
     }
 }

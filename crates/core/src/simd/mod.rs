@@ -124,6 +124,19 @@ impl Isa {
         }
     }
 
+    /// f32 lanes of a vector.
+    pub fn lanes(self) -> usize {
+        struct Lanes;
+        impl Kernel for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::LANES
+            }
+        }
+        dispatch(self, Lanes)
+    }
+
     /// What multiplies bf16 numbers.
     pub fn bf16_unit(self) -> Option<Bf16Unit> {
         match self.0 {

@@ -31,7 +31,7 @@ use crate::threads::{Pool, SendPtr};
 pub fn crossover(isa: Isa, precision: Precision) -> f32 {
     match (precision, isa.bf16_unit()) {
         (Precision::Bf16, Some(Bf16Unit::Tiles)) => 0.06,
-        _ if isa.name().starts_with("avx512") => 0.29,
+        _ if isa.lanes() == 16 => 0.29,
         _ => 0.36,
     }
 }

@@ -146,7 +146,7 @@ impl PackedNeurons {
         let shape = (neurons, d, tile, lanes);
         match &mut values {
             StoredBuf::F32(values) => fill_tiles(pool, values, shape, fill),
-            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => fill_tiles(pool, values, shape, fill),
+            StoredBuf::Bf16(values) => fill_tiles(pool, values, shape, fill),
         }
         Ok(PackedNeurons {
             neurons,

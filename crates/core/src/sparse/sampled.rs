@@ -127,7 +127,7 @@ impl Kernel for Group<'_> {
     fn run<S: Simd>(self, s: S) {
         match &self.w.values {
             StoredBuf::F32(values) => self.group(s, values),
-            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => self.group(s, values),
+            StoredBuf::Bf16(values) => self.group(s, values),
         }
     }
 }

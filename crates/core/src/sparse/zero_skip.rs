@@ -116,7 +116,7 @@ impl Kernel for Tile<'_> {
     fn run<S: Simd>(self, s: S) {
         match &self.w.values {
             StoredBuf::F32(values) => self.tile(s, values),
-            StoredBuf::Bf16(values) | StoredBuf::Pairs(values) => self.tile(s, values),
+            StoredBuf::Bf16(values) => self.tile(s, values),
         }
     }
 }
