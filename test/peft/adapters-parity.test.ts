@@ -10,16 +10,11 @@ import { ResidualConnection } from '../../ts/nn/residual-connection.js';
 import { applyAdapter, readAdapter, saveAdapter } from '../../ts/peft/peft-files-node.js';
 import type { PeftModel } from '../../ts/peft/peft-model.js';
 import { onEachBackend } from '../backend/on-each-backend.js';
-import { maxAbs, maxDifference } from '../models/bert-fixtures.js';
-import { gradientsOf, logitsOf, openAny, type AnyBatch } from './any-batch.js';
+import { agreeOnGradients, agreeOnLogits, logitsOf, openAny, type Reference } from './any-batch.js';
 
-interface Expected {
+interface Expected extends Reference {
   base: string;
   model: string;
-  batch: AnyBatch;
-  logits: number[][];
-  loss: number;
-  grads: Record<string, number[]>;
 }
 
 const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
@@ -62,20 +57,11 @@ for (const setting of settings) {
   onEachBackend(`${setting}: logits and gradients`, async (t, backend) => {
     const expected = expectedOf(setting);
     const model = await open(backend, setting);
-    const { logits, loss, grads } = gradientsOf(model.base, expected.batch);
-    const error = maxDifference(logits, expected.logits.flat());
-    t.true(error <= 1e-4 * Math.max(1, maxAbs(expected.logits.flat())), `logits off by ${error}`);
-    t.true(Math.abs(loss - expected.loss) <= 1e-5 * (1 + expected.loss));
+    const grads = agreeOnLogits(t, model.base, expected);
     const own = names(model);
     const found = new Map([...grads].map(([name, gradient]) => [own.get(name) ?? name, gradient]));
     t.deepEqual([...found.keys()].sort(), Object.keys(expected.grads).sort());
-    const floor = 1e-6 * Math.max(...Object.values(expected.grads).map(maxAbs));
-    for (const [key, gradient] of Object.entries(expected.grads)) {
-      const error = maxDifference(found.get(key) ?? [], gradient);
-      t.true(error <= 1e-4 * maxAbs(gradient) + floor, `${key}: off by ${error}, largest ${maxAbs(gradient)}`);
-    }
-    const again = gradientsOf(model.base, expected.batch, { recompute: true });
-    t.deepEqual([...again.grads], [...grads]);
+    agreeOnGradients(t, expected, (key) => found.get(key));
   });
 
   test(`${setting}: written as it was read`, async (t) => {

@@ -1,4 +1,5 @@
 // Batches of every family as the fixtures write them, run and differentiated.
+import type { ExecutionContext } from 'ava';
 import { backward } from '../../ts/autograd/backward.js';
 import { noGrad } from '../../ts/autograd/node.js';
 import type { Backend } from '../../ts/backend/backend.js';
@@ -7,6 +8,7 @@ import { AutoModel } from '../../ts/models/auto-model-node.js';
 import type { Model } from '../../ts/models/model.js';
 import { ForwardContext } from '../../ts/nn/forward-context.js';
 import { scope } from '../../ts/tensor/scope.js';
+import { maxAbs, maxDifference } from '../models/bert-fixtures.js';
 
 export interface AnyBatch {
   inputIds?: number[][];
@@ -22,6 +24,38 @@ const HEADS: Readonly<Record<string, string>> = { t5: 'Seq2SeqLM', vit: 'ImageCl
 /** Opens a base's model directory with the head of its fixtures. */
 export function openAny(backend: Backend, base: string, directory: string, head?: string): Promise<Model> {
   return AutoModel.fromPretrained(directory, { backend, head: head ?? HEADS[base] ?? 'SequenceClassification' });
+}
+
+/** What the reference gave for a batch: row after row, and by the reference's names. */
+export interface Reference {
+  batch: AnyBatch;
+  logits: number[][];
+  loss: number;
+  grads: Record<string, number[]>;
+}
+
+/** Compares logits and loss with the reference's, and the gradients with those of recomputed layers. @returns the gradients */
+export function agreeOnLogits(t: ExecutionContext, model: Model, expected: Reference): Map<string, Float32Array> {
+  const { logits, loss, grads } = gradientsOf(model, expected.batch);
+  const error = maxDifference(logits, expected.logits.flat());
+  t.true(error <= 1e-4 * Math.max(1, maxAbs(expected.logits.flat())), `logits off by ${error}`);
+  t.true(Math.abs(loss - expected.loss) <= 1e-5 * (1 + expected.loss));
+  const again = gradientsOf(model, expected.batch, { recompute: true });
+  t.deepEqual([...again.grads], [...grads]);
+  return grads;
+}
+
+/** Compares gradients with the reference's. @param find the gradient of the reference's parameter `key` */
+export function agreeOnGradients(
+  t: ExecutionContext,
+  expected: Reference,
+  find: (key: string) => Float32Array | undefined,
+): void {
+  const floor = 1e-6 * Math.max(...Object.values(expected.grads).map(maxAbs));
+  for (const [key, gradient] of Object.entries(expected.grads)) {
+    const error = maxDifference(find(key) ?? [], gradient);
+    t.true(error <= 1e-4 * maxAbs(gradient) + floor, `${key}: off by ${error}, largest ${maxAbs(gradient)}`);
+  }
 }
 
 export function examplesOfAny(batch: AnyBatch): Example[] {
