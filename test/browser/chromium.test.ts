@@ -23,7 +23,7 @@ import {
   type StepLog,
 } from '../../ts/index.js';
 import { softmax } from '../../ts/heads/softmax.js';
-import { findChromium, launch, serve, type Site } from './chromium.js';
+import { launch, serve, titleWithReason as title, whyNoChromium, type Site } from './chromium.js';
 
 declare global {
   /** What test/browser/page puts there. */
@@ -38,21 +38,14 @@ declare global {
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const model = join(root, 'assets/bert-mini-relu');
 const scratch = mkdtempSync(join(tmpdir(), 'deftune-chromium-'));
-const executable = findChromium();
-const reason = process.env['DEFTUNE_SKIP_WASM']
-  ? 'WebAssembly is left out'
-  : executable === undefined
-    ? 'there is no Chromium'
-    : undefined;
-const title = (name: string): string => (reason === undefined ? name : `${name} [${reason}]`);
-const chromiumTest = reason === undefined ? test.serial : test.serial.skip;
+const chromiumTest = whyNoChromium === undefined ? test.serial : test.serial.skip;
 
 let browser: Browser | undefined;
 let site: Site | undefined;
 test.before(async () => {
-  if (reason !== undefined) return;
+  if (whyNoChromium !== undefined) return;
   site = await serve('test/browser/page');
-  browser = await launch(executable!);
+  browser = await launch();
 });
 test.after.always(async () => {
   await browser?.close();

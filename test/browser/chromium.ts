@@ -12,13 +12,27 @@ import { chromium, type Browser } from 'playwright-core';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Path of a Chromium, DEFTUNE_CHROMIUM first; undefined where there is none. */
-export function findChromium(): string | undefined {
+function findChromium(): string | undefined {
   const candidates = [process.env['DEFTUNE_CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser'];
   return candidates.find((path) => path !== undefined && existsSync(path));
 }
 
-/** Starts it. */
-export function launch(executablePath: string): Promise<Browser> {
+const executablePath = findChromium();
+
+/** Why the tests in a browser cannot run here; undefined where they can. */
+export const whyNoChromium = process.env['DEFTUNE_SKIP_WASM']
+  ? 'WebAssembly is left out'
+  : executablePath === undefined
+    ? 'there is no Chromium'
+    : undefined;
+
+/** A test's title, with the reason where it is skipped. */
+export const titleWithReason = (name: string): string =>
+  whyNoChromium === undefined ? name : `${name} [${whyNoChromium}]`;
+
+/** Starts it. @throws Error where there is none */
+export function launch(): Promise<Browser> {
+  if (executablePath === undefined) throw new Error('there is no Chromium');
   const quiet = ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update'];
   return chromium.launch({
     executablePath,

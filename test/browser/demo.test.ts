@@ -1,22 +1,14 @@
 // examples/browser in Chromium: used by keyboard, trained, asked, and its adapter downloaded.
 import { readFileSync } from 'node:fs';
-import process from 'node:process';
 import test from 'ava';
 import { unzipSync } from 'fflate';
-import { findChromium, launch, serve } from './chromium.js';
+import { launch, serve, titleWithReason as title, whyNoChromium } from './chromium.js';
 
-const executable = findChromium();
-const reason = process.env['DEFTUNE_SKIP_WASM']
-  ? 'WebAssembly is left out'
-  : executable === undefined
-    ? 'there is no Chromium'
-    : undefined;
-const title = (name: string): string => (reason === undefined ? name : `${name} [${reason}]`);
-const demoTest = reason === undefined ? test.serial : test.serial.skip;
+const demoTest = whyNoChromium === undefined ? test.serial : test.serial.skip;
 
 demoTest(title('the demo page trains PEFT and DEFT, answers, and hands out the adapter'), async (t) => {
   const site = await serve('examples/browser');
-  const browser = await launch(executable!);
+  const browser = await launch();
   try {
     const page = await (await browser.newContext({ viewport: { width: 360, height: 740 } })).newPage();
     const errors: string[] = [];
