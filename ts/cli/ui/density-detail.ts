@@ -35,8 +35,8 @@ export class DensityDetail {
   };
 
   json(): object {
-    // eslint-disable-next-line @typescript-eslint/no-unused-vars -- one number a neuron is left out of the output
-    const layers = this.profile.perLayer().map(({ neuronDensity: _, ...layer }) => layer);
+    // One number a neuron is left out of the output.
+    const layers = this.profile.perLayer().map((layer) => ({ ...layer, neuronDensity: undefined }));
     return { layers, ...this.profile.skippedWork(this.hiddenSize, this.upProjections), downProjection: this.gain };
   }
 
