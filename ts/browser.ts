@@ -16,7 +16,7 @@ export { recordsFromText } from './data/records-from-text.js';
 export { createBackend, init } from './backend/create-backend-browser.js';
 export { clearModelCache, fetchModel, type FetchModelOptions, type FetchProgress } from './web/fetch-model.js';
 export { opfsCheckpoints, removeOpfsCheckpoints, type OpfsCheckpointOptions } from './web/checkpoint-opfs.js';
-export { activationMap, type ActivationMap } from './web/activation-map.js';
+export { activationMap, type ActivationMap } from './density/activation-map.js';
 export {
   createWorkerTrainer,
   type WorkerListeners,

@@ -169,6 +169,37 @@ test('compare: PEFT and DEFT from the same seeds, the table, JSON and a self-con
   t.is(json['report'], join(out, 'report.html'));
 });
 
+test('compare: several alphas are a sweep', async (t) => {
+  const folder = temporaryFolder(t);
+  const { model, expected } = fixture('relu');
+  const records = writeLines(join(folder, 'records.jsonl'), recordsOf(expected.training.batches));
+  const out = join(folder, 'report');
+  const args = ['compare', '--model', model, '--train-file', records, '--valid-file', records, '--out', out];
+  const run = [...args, '--seeds', '1', '--max-steps', 4, '--lr', 0.01, '--alpha'];
+  const { stdout, stderr } = await runDeftune(t, [...run, '0.1,2']);
+  for (const name of ['PEFT', 'DEFT, alpha 0.1', 'DEFT, alpha 2']) t.true(stdout.includes(`│ ${name} `), name);
+  t.regex(stderr, /DEFT alpha 2 seed 1 \(3 of 3\) 4\/4/);
+  const html = readFileSync(join(out, 'report.html'), 'utf8');
+  t.true(html.includes('the Pareto front') && html.includes('Activations before and after'));
+  const lines = readFileSync(join(out, 'runs.csv'), 'utf8').split('\n');
+  t.deepEqual(
+    lines.map((line) => line.split(',').slice(0, 3).join(' ')),
+    ['variant alpha seed', 'PEFT  1', 'DEFT 0.1 1', 'DEFT 2 1', ''],
+  );
+  const json = await runJson(t, [...run, '0.1,2']);
+  t.deepEqual(
+    (json['sweep'] as { alpha: number; pairedSeeds: number[] }[]).map(({ alpha, pairedSeeds }) => [alpha, pairedSeeds]),
+    [
+      [0.1, [1]],
+      [2, [1]],
+    ],
+  );
+  const twice = await runDeftune(t, [...run, '1,1'], { code: 1 });
+  t.is(twice.stderr, 'error: --alpha has 1 twice, expected it once\n');
+  const budget = await runDeftune(t, [...run, '1,2', '--max-metric-drop', 1], { code: 1 });
+  t.regex(budget.stderr, /^error: --alpha is 1,2, expected one with a budget/);
+});
+
 test('demo: PEFT against DEFT on what is bundled', async (t) => {
   const folder = temporaryFolder(t);
   // One epoch: the whole is for people to watch.

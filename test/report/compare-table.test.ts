@@ -1,5 +1,6 @@
 import test from 'ava';
 import { compareMarkdown, compareTable } from '../../ts/report/compare-table.js';
+import { headline } from '../../ts/report/report.js';
 import { run, sample } from './sample.js';
 
 const two = sample({
@@ -36,4 +37,20 @@ test('one seed and a missing variant', (t) => {
   const text = compareMarkdown(sample({ runs: [run('DEFT', 1, { metric: 0.8, density: 0.25, seconds: 12 })] }));
   t.true(text.includes('| DEFT | 80.00 | 25.00 | – | 12.0 | 1 |'));
   t.true(text.includes('**Warning:** No PEFT run'));
+});
+
+test('a sweep: a row for each alpha, its change against PEFT', (t) => {
+  const runs = [
+    run('PEFT', 1, { metric: 0.9, density: 0.5, seconds: 1 }),
+    run('DEFT', 1, { metric: 0.8, density: 0.25, seconds: 1, alpha: 0.1 }),
+    run('DEFT', 1, { metric: 0.7, density: 0.05, seconds: 1, alpha: 1, warnings: ['collapsed'] }),
+  ];
+  const text = compareMarkdown(sample({ runs }));
+  t.true(text.includes('| DEFT, alpha 0.1 | 80.00 | 25.00 | 50.00 | 1.0 | 1 |'));
+  t.true(text.includes('| DEFT, alpha 1 | 70.00 | 5.00 | 90.00 | 1.0 | 1 |'));
+  t.true(text.includes('DEFT, alpha 1, seed 1: collapsed'));
+  t.is(
+    headline(sample({ runs })),
+    'PEFT: 90.0 % accuracy at 50.00 % density; DEFT, alpha 0.1: 80.0 % accuracy at 25.00 % density; DEFT, alpha 1: 70.0 % accuracy at 5.00 % density.',
+  );
 });

@@ -6,6 +6,7 @@ import type { DensitySettings } from './density-settings.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
 import type { RunOptions } from './options.js';
+import { runResult } from './run-result.js';
 import { trainingRun } from './training-run.js';
 import { version } from './version.js';
 
@@ -13,18 +14,19 @@ import { version } from './version.js';
 export interface Comparison {
   options: RunOptions;
   seeds: readonly number[];
-  density: DensitySettings;
+  /** DEFT's; of several, e.g. with one alpha each, every one is run. */
+  densities: readonly DensitySettings[];
   backend: Backend;
   command: string;
   /** Told of new heads and the like, once. */
   onNotice?: (notice: string) => void;
 }
 
-/** Trains PEFT and DEFT from each seed: same data order, same new weights, same dropout; only the density loss differs. */
+/** Trains PEFT and each DEFT from each seed: same data order, same new weights, same dropout; only the density loss differs. */
 export async function compareRuns({
   options,
   seeds,
-  density,
+  densities,
   backend,
   command,
   onNotice,
@@ -32,49 +34,30 @@ export async function compareRuns({
   const data = await loadData(options, 'train');
   if (!data.valid) throw new DeftuneError('a comparison needs validation data: --valid-file FILE');
   const runs: RunResult[] = [];
-  let described = { method: '', density: '', trainExamples: 0, validExamples: 0 };
+  let described = { method: '', trainExamples: 0, validExamples: 0 };
+  const losses = new Set<string>();
   const noticed = new Set<string>();
+  const variants = [undefined, ...densities];
   for (const [index, seed] of seeds.entries()) {
-    for (const variant of ['PEFT', 'DEFT'] as const) {
-      const number = index * 2 + (variant === 'PEFT' ? 1 : 2);
+    for (const [place, density] of variants.entries()) {
+      const variant = density ? 'DEFT' : 'PEFT';
+      const alpha = density?.loss.alpha;
+      const name = `${variant}${density && densities.length > 1 ? ` alpha ${alpha}` : ''}`;
       const run = await trainingRun({
-        options,
-        data,
-        backend,
-        seed,
-        density: variant === 'DEFT' ? density : undefined,
-        label: `${variant} seed ${seed} (${number} of ${seeds.length * 2})`,
+        ...{ options, data, backend, seed, density },
+        label: `${name} seed ${seed} (${index * variants.length + place + 1} of ${seeds.length * variants.length})`,
       });
-      run.model.base.dispose();
       for (const notice of run.notices) {
         if (!noticed.has(notice)) onNotice?.(notice);
         noticed.add(notice);
       }
-      const { evaluation, log, seconds, steps } = run.result;
-      if (!evaluation) throw new DeftuneError('a comparison needs validation data');
-      described = { ...run, density: run.density ?? described.density };
-      runs.push({
-        variant,
-        seed,
-        metricName: evaluation.metricName,
-        metric: evaluation.metric,
-        density: evaluation.density,
-        encoderDensity: evaluation.encoderDensity,
-        decoderDensity: evaluation.decoderDensity,
-        layerDensity: evaluation.layerDensity.map((layer) => layer.density),
-        layerNames: evaluation.layerDensity.map((layer) => layer.name),
-        ...(run.otherSets.length === 0
-          ? {}
-          : {
-              otherSets: run.otherSets.map(({ name, evaluation: { metricName, metric, density } }) => ({
-                ...{ name, metricName, metric, density },
-              })),
-            }),
-        seconds,
-        steps,
-        log,
-        warnings: run.warnings,
-      });
+      described = run;
+      if (run.density !== undefined) losses.add(run.density);
+      runs.push(
+        await runResult(run, { variant, seed, alpha, withActivations: index === 0 }).finally(() => {
+          run.model.base.dispose();
+        }),
+      );
     }
   }
   return {
@@ -84,7 +67,7 @@ export async function compareRuns({
     model: options.model,
     data: data.description,
     method: described.method,
-    density: described.density,
+    density: [...losses].join('; '),
     trainExamples: described.trainExamples,
     validExamples: described.validExamples,
     command,

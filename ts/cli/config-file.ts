@@ -5,7 +5,7 @@ import { DeftuneError } from '../error.js';
 import { readJson, readText } from '../io/files-node.js';
 import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
-import { integer, integers, list, number, targets } from './options.js';
+import { integer, integers, list, number, numbers, targets } from './options.js';
 
 /**
  * The arguments with those of a `--config` file before them, so that what the command line says wins.
@@ -87,6 +87,7 @@ function schemaOf(option: Option): z.ZodType {
     [integer, z.int().min(0)],
     [number, z.number()],
     [integers, z.array(z.int().min(0))],
+    [numbers, z.union([z.number(), z.array(z.number()).min(1)])],
     [list, z.preprocess((value) => (typeof value === 'string' ? list(value) : value), names)],
     [targets, z.union([z.string(), names])],
   ]);

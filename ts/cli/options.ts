@@ -158,7 +158,8 @@ export function addDataOptions(command: Command): Command {
     .option('--valid-file <file>', 'validation records');
 }
 
-export function addRunOptions(command: Command): Command {
+/** @param settings.severalAlphas whether --alpha takes a list: a sweep */
+export function addRunOptions(command: Command, { severalAlphas = false } = {}): Command {
   addDataOptions(addModelOptions(addCommonOptions(command)));
   return command
     .option('--config <file>', 'YAML or JSON file of options by name, e.g. `lr: 1e-3`; the command line wins')
@@ -169,10 +170,11 @@ export function addRunOptions(command: Command): Command {
         "feature-map (the paper) or element (the authors' code); default: feature-map",
       ).choices(['feature-map', 'element']),
     )
-    .option(
-      '--alpha <x>',
-      'weight of the density loss (default: 0.05; with a budget, where the search starts: 0.03)',
-      number,
+    .addOption(
+      new Option(
+        severalAlphas ? '--alpha <list>' : '--alpha <x>',
+        `weight of the density loss${severalAlphas ? ', of several, by comma, each is run' : ''} (default: 0.05; with a budget, where the search starts: 0.03)`,
+      ).argParser<number | number[]>(severalAlphas ? numbers : number),
     )
     .addOption(
       new Option('--alpha-scheduler <name>', 'how alpha rises: constant (default), linear, sine').choices(

@@ -4,6 +4,7 @@ import { densityController } from '../density/density-controller.js';
 import { densityLoss } from '../density/density-loss.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import type { Example } from '../data/batching.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
@@ -30,6 +31,9 @@ export interface FinishedRun {
   density: string | undefined;
   trainExamples: number;
   validExamples: number;
+  /** The first validation example, and what reads its tokens. */
+  validExample: Example | undefined;
+  tokenizer: Tokenizer | undefined;
   /** What the summary must say: truncated texts, a new head, collapsed predictions. */
   warnings: string[];
   notices: string[];
@@ -140,6 +144,8 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       density: loss?.description,
       trainExamples: train.examples.length,
       validExamples: valid?.examples.length ?? 0,
+      validExample: valid?.examples[0],
+      tokenizer,
       warnings,
       notices,
     };

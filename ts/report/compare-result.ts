@@ -1,3 +1,5 @@
+import type { ActivationSample } from '../density/activation-sample.js';
+
 /** One logged training step. */
 export interface RunLogEntry {
   step: number;
@@ -17,6 +19,8 @@ export type RunVariant = 'PEFT' | 'DEFT';
 export interface RunResult {
   variant: RunVariant;
   seed: number;
+  /** Weight of DEFT's density loss, where it was given. */
+  alpha?: number | undefined;
   metricName: string;
   /** 0..1 */
   metric: number;
@@ -32,6 +36,8 @@ export interface RunResult {
   seconds: number;
   steps: number;
   log: RunLogEntry[];
+  /** What one layer does for the first validation example, after training; of one seed. */
+  activations?: ActivationSample | undefined;
   warnings: string[];
 }
 

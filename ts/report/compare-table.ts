@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
 import type { CompareResult } from './compare-result.js';
 import { formatSpread, NONE } from './format-spread.js';
-import { collectWarnings, summarize } from './summarize.js';
+import { seriesOf } from './series.js';
+import { collectWarnings, summarize, withAlpha } from './summarize.js';
 
 export interface CompareRows {
   head: string[];
@@ -11,20 +12,25 @@ export interface CompareRows {
 /** The cells of the comparison table, shared by the terminal, Markdown and HTML. */
 export function compareRows(result: CompareResult): CompareRows {
   const summary = summarize(result);
-  const hasSides = [summary.peft, summary.deft].some((variant) => variant?.encoderDensity);
+  const hasSides = result.runs.some(({ encoderDensity }) => encoderDensity !== undefined);
   const otherSets = result.runs[0]?.otherSets ?? [];
-  const rows = [summary.peft, summary.deft]
-    .filter((v) => v !== undefined)
-    .map((v) => [
-      v.variant,
-      formatSpread(v.metric, 100),
-      ...otherSets.map((_, set) => formatSpread(v.otherMetrics[set], 100)),
-      formatSpread(v.density, 100),
-      ...(hasSides ? [formatSpread(v.encoderDensity, 100), formatSpread(v.decoderDensity, 100)] : []),
-      v.variant === 'DEFT' ? formatSpread(summary.densityChange) : NONE,
-      formatSpread(v.seconds, 1, 1),
-      String(v.seeds.length),
-    ]);
+  const rows = seriesOf(result.runs).flatMap(({ name, variant, alpha }) => {
+    const { peft, deft, densityChange } = summarize(withAlpha(result, alpha));
+    const v = variant === 'PEFT' ? peft : deft;
+    if (!v) return [];
+    return [
+      [
+        name,
+        formatSpread(v.metric, 100),
+        ...otherSets.map((_, set) => formatSpread(v.otherMetrics[set], 100)),
+        formatSpread(v.density, 100),
+        ...(hasSides ? [formatSpread(v.encoderDensity, 100), formatSpread(v.decoderDensity, 100)] : []),
+        variant === 'DEFT' ? formatSpread(densityChange) : NONE,
+        formatSpread(v.seconds, 1, 1),
+        String(v.seeds.length),
+      ],
+    ];
+  });
   const sides = hasSides ? ['encoder %', 'decoder %'] : [];
   const others = otherSets.map(({ name, metricName }) => `${metricName} (${name}) %`);
   const head = [

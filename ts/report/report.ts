@@ -1,52 +1,20 @@
-import type { CompareResult } from './compare-result.js';
+import type { CompareResult, RunResult } from './compare-result.js';
 import { compareRows, tableNote } from './compare-table.js';
-import { GROUPS, MAX_POINTS } from './curve-points.js';
 import { escapeHtml } from './escape-html.js';
-import { curveFigure, layerFigure, layerPoints, seedFigure } from './figures.js';
+import { activationFigure } from './figures/activation-figure.js';
+import { curveFigure, CURVES } from './figures/curve-figure.js';
+import { layerFigure, layerPoints } from './figures/layer-figure.js';
+import { timeFigure } from './figures/time-figure.js';
+import { tradeOffFigure } from './figures/trade-off-figure.js';
 import { fixed } from './format-spread.js';
-import { collectWarnings, summarize } from './summarize.js';
-
-const CSS = `
-:root { color-scheme: light dark; --bg: #fff; --fg: #1b1f24; --dim: #57606a; --line: #d0d7de; --soft: #f4f6f8; --peft: #0b63b5; --deft: #c2510a; --warn-bg: #fff4ce; --warn-line: #b7791f; }
-@media (prefers-color-scheme: dark) { :root { --bg: #14181d; --fg: #e6e9ed; --dim: #a3adb8; --line: #39424d; --soft: #1d232a; --peft: #69b1ff; --deft: #ff9d4d; --warn-bg: #3a2f10; --warn-line: #e0b040; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--fg); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 800px; margin: 0 auto; padding: 24px 20px 48px; }
-h1 { font-size: 1.55rem; line-height: 1.3; margin: 0.2em 0 0.5em; text-wrap: balance; }
-h2 { font-size: 1.15rem; margin: 2em 0 0.4em; }
-p { margin: 0.4em 0; }
-.dim, figcaption, .kicker { color: var(--dim); font-size: 0.9rem; }
-.kicker, .facts, dd, .warnings li { overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-.scroll:focus-visible { outline: 2px solid var(--peft); outline-offset: 2px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-thead th::first-letter { text-transform: uppercase; }
-caption { text-align: left; color: var(--dim); font-size: 0.9rem; padding-bottom: 6px; }
-th, td { padding: 7px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-thead th { font-size: 0.9rem; color: var(--dim); font-weight: 600; }
-figure { margin: 0.6em 0 1.6em; }
-figure svg { display: block; width: 100%; min-width: 540px; height: auto; }
-.title { font-weight: 600; color: var(--fg); font-size: 1rem; display: block; }
-.legend { display: flex; flex-wrap: wrap; gap: 6px 20px; margin: 0.3em 0; font-size: 0.9rem; }
-.legend span { display: inline-flex; align-items: center; gap: 7px; }
-.legend svg { display: inline-block; width: 34px; min-width: 0; height: 14px; }
-.warnings { background: var(--warn-bg); border-left: 4px solid var(--warn-line); padding: 10px 16px; margin: 1.2em 0; border-radius: 4px; }
-.warnings h2 { margin: 0; font-size: 1rem; }
-.warnings ul { margin: 0.3em 0 0; padding-left: 1.2em; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0.5em 0; }
-dt { color: var(--dim); }
-dd { margin: 0; }
-pre { background: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85rem; }
-summary { cursor: pointer; }
-@media (max-width: 560px) { main { padding: 16px 12px 32px; } h1 { font-size: 1.25rem; } th, td { padding: 6px 7px; font-size: 0.9rem; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; } }
-@media print { .scroll { overflow: visible; } figure { break-inside: avoid; } }
-`;
-
-const LEGEND = `<p class="legend" aria-hidden="true"><span><svg viewBox="0 0 34 14"><line x1="0" x2="34" y1="7" y2="7" stroke="var(--peft)" stroke-width="2"/><circle cx="17" cy="7" r="4.5" fill="var(--peft)"/></svg>PEFT</span><span><svg viewBox="0 0 34 14"><line x1="0" x2="34" y1="7" y2="7" stroke="var(--deft)" stroke-width="2" stroke-dasharray="6 3"/><path d="M17 1.5 22.5 11.5H11.5Z" fill="var(--deft)"/></svg>DEFT</span></p>`;
+import { facts, figureHtml, page, table, warningBox } from './page.js';
+import type { Figure } from './plot.js';
+import { seriesOf } from './series.js';
+import { alphasOf, collectWarnings, summarize } from './summarize.js';
 
 /** The comparison's outcome in one sentence of plain text. */
 export function headline(result: CompareResult): string {
+  if (alphasOf(result.runs).length > 1) return sweepHeadline(result);
   const { peft, deft, pairedSeeds, densityChange, metricPoints, metricName } = summarize(result);
   if (!peft && !deft) return 'This comparison has no runs.';
   if (!peft || !deft) {
@@ -73,31 +41,45 @@ export function headline(result: CompareResult): string {
   return `DEFT ${verb}, ${range}; ${metric} (${seeds}).`;
 }
 
-function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const th = head.map((h) => `<th scope="col">${escapeHtml(h)}</th>`).join('');
-  const body = rows.map((row) => {
-    const [first = '', ...rest] = row;
-    return `<tr><th scope="row">${escapeHtml(first)}</th>${rest.map((c) => `<td>${escapeHtml(c)}</td>`).join('')}</tr>`;
+/** A sweep over alpha in one sentence: its ends, and PEFT. */
+function sweepHeadline({ runs }: CompareResult): string {
+  const means = seriesOf(runs).flatMap(({ name, variant, runs: own }) => {
+    const { peft, deft, metricName } = summarize({ runs: own });
+    const { metric, density } = (variant === 'PEFT' ? peft : deft) ?? {};
+    const text = `${fixed((metric?.mean ?? Number.NaN) * 100, 1)} % ${metricName} at ${fixed((density?.mean ?? Number.NaN) * 100, 2)} % density`;
+    return metric && density ? [{ variant, density: density.mean, text: `${name}: ${text}` }] : [];
   });
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(caption)}"><table><caption>${escapeHtml(caption)}</caption><thead><tr>${th}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
+  const swept = means.filter(({ variant }) => variant === 'DEFT').sort((a, b) => b.density - a.density);
+  const shown = [
+    means.find(({ variant }) => variant === 'PEFT'),
+    swept[0],
+    swept.length > 1 ? swept.at(-1) : undefined,
+  ];
+  return `${shown.flatMap((mean) => mean?.text ?? []).join('; ') || 'No run has usable values'}.`;
 }
 
-function figure(id: string, title: string, note: string, svg: string | undefined): string {
-  if (svg === undefined) return '';
-  return `<figure aria-labelledby="${id}"><figcaption><span class="title" id="${id}">${escapeHtml(title)}</span>${escapeHtml(note)}</figcaption>${LEGEND}<div class="scroll" tabindex="0" role="region" aria-labelledby="${id}">${svg}</div></figure>`;
+/** The figures of runs that differ by variant, alpha and seed, in the order of the report. */
+export function runFigures(runs: readonly RunResult[], metricName: string): Figure[] {
+  return [
+    layerFigure(runs),
+    activationFigure(runs),
+    ...CURVES.map((curve) => curveFigure(runs, curve)),
+    tradeOffFigure(runs, metricName),
+    timeFigure(runs),
+  ].filter((figure) => figure !== undefined);
 }
 
-function layerTable(result: CompareResult): string {
-  const peft = layerPoints(result, 'PEFT');
-  const deft = layerPoints(result, 'DEFT');
-  const layers = [...new Set([...peft, ...deft].map((p) => p.layer))].sort((a, b) => a - b);
-  if (layers.length === 0) return '';
-  const rows = layers.map((layer) => {
-    const a = peft.find((p) => p.layer === layer);
-    const b = deft.find((p) => p.layer === layer);
-    return [`${layer}: ${(a ?? b)!.name}`, fixed(a?.mean ?? NaN, 2), fixed(b?.mean ?? NaN, 2)];
-  });
-  const inner = table('Density by layer, mean over seeds', ['Layer', 'PEFT %', 'DEFT %'], rows);
+function layerTable({ runs }: CompareResult): string {
+  const columns = seriesOf(runs).map(({ name, runs: own }) => ({ name, points: layerPoints(own) }));
+  const layers = new Map(columns.flatMap(({ points }) => points.map(({ layer, name }) => [layer, name])));
+  if (layers.size === 0) return '';
+  const rows = [...layers]
+    .sort(([a], [b]) => a - b)
+    .map(([layer, name]) => [
+      `${layer}: ${name}`,
+      ...columns.map(({ points }) => fixed(points.find((p) => p.layer === layer)?.mean ?? Number.NaN, 2)),
+    ]);
+  const inner = table('Density by layer, mean over seeds', ['Layer', ...columns.map(({ name }) => `${name} %`)], rows);
   return `<details><summary>Density by layer as a table</summary>${inner}</details>`;
 }
 
@@ -106,75 +88,53 @@ function layerTable(result: CompareResult): string {
  * string of `result` is escaped.
  */
 export function renderReport(result: CompareResult): string {
-  const summary = summarize(result);
-  const warnings = collectWarnings(result);
+  const { metricName } = summarize(result);
   const { head, rows } = compareRows(result);
-  const name = summary.metricName;
   const count = (n: number) => n.toLocaleString('en-US');
-  const averaged = result.runs.some((r) => r.log.length > MAX_POINTS)
-    ? ` Long curves are averaged into ${GROUPS} points.`
-    : '';
-  const settings: [string, string][] = [
-    ['Model', result.model],
-    ['Data', result.data],
-    ['Examples', `${count(result.trainExamples)} training, ${count(result.validExamples)} validation`],
-    ['Method', result.method],
-    ['Density loss', result.density],
-    ['Machine', result.machine],
-    ['Date', result.date],
-    ['Version', `deftune ${result.version}`],
-  ];
+  const several = alphasOf(result.runs).length > 1;
   const runs = result.runs.map((r) => [
     r.variant,
+    ...(several ? [r.alpha === undefined ? '' : String(r.alpha)] : []),
     String(r.seed),
     fixed(r.metric * 100, 2),
     fixed(r.density * 100, 2),
     fixed(r.seconds, 1),
     count(r.steps),
   ]);
-  const warningBox =
-    warnings.length === 0
-      ? ''
-      : `<section class="warnings" aria-labelledby="warnings"><h2 id="warnings">${warnings.length === 1 ? 'Warning' : `${warnings.length} warnings`}</h2><ul>${warnings.map((w) => `<li>${escapeHtml(w)}</li>`).join('')}</ul></section>`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${escapeHtml(`PEFT vs DEFT: ${result.model} on ${result.data}`)}</title>
-<style>${CSS}</style>
-</head>
-<body>
-<main>
-<p class="kicker">PEFT vs DEFT · ${escapeHtml(result.model)} · ${escapeHtml(result.data)}</p>
-<h1>${escapeHtml(headline(result).replaceAll(' %', '\u00a0%'))}</h1>
-${warningBox}
+  const columns = [
+    'Variant',
+    ...(several ? ['Alpha'] : []),
+    'Seed',
+    `${metricName} %`,
+    'Density %',
+    'Seconds',
+    'Steps',
+  ];
+  const [byLayer, ...figures] = runFigures(result.runs, metricName).map(figureHtml);
+  return page(
+    {
+      title: `PEFT vs DEFT: ${result.model} on ${result.data}`,
+      kicker: `PEFT vs DEFT · ${result.model} · ${result.data}`,
+      heading: headline(result),
+    },
+    `${warningBox(collectWarnings(result))}
 ${table('PEFT and DEFT over all seeds', ['Variant', ...head.slice(1)], rows)}
 <p class="dim">${tableNote(result)}</p>
 <h2>Figures</h2>
-${figure('fig-layers', 'Density by layer', 'Share of active MLP activations after training, on the validation set. Line: mean over seeds; band: lowest to highest seed.', layerFigure(result))}
-${layerTable(result)}
-${figure(
-  'fig-loss',
-  'Task loss during training',
-  `One line per seed.${averaged}`,
-  curveFigure(result, 'Task loss', (e) => e.taskLoss),
-)}
-${figure(
-  'fig-density',
-  'Density during training',
-  `One line per seed.${averaged}`,
-  curveFigure(result, 'Density %', (e) => e.density * 100),
-)}
-${figure('fig-seeds', `Density and ${name} per seed`, 'One symbol per run. Up and to the left is better.', seedFigure(result, name))}
+${[byLayer ?? '', layerTable(result), ...figures].join('\n')}
 <h2>Runs</h2>
-${table('Every run', ['Variant', 'Seed', `${name} %`, 'Density %', 'Seconds', 'Steps'], runs)}
+${table('Every run', columns, runs)}
 <h2>How it was run</h2>
 <pre><code>${escapeHtml(result.command)}</code></pre>
-<dl>${settings.map(([k, v]) => `<dt>${k}</dt><dd>${escapeHtml(v)}</dd>`).join('')}</dl>
-</main>
-</body>
-</html>
-`;
+${facts([
+  ['Model', result.model],
+  ['Data', result.data],
+  ['Examples', `${count(result.trainExamples)} training, ${count(result.validExamples)} validation`],
+  ['Method', result.method],
+  ['Density loss', result.density],
+  ['Machine', result.machine],
+  ['Date', result.date],
+  ['Version', `deftune ${result.version}`],
+])}`,
+  );
 }

@@ -1,4 +1,8 @@
 import type { CompareResult, RunResult, RunVariant } from './compare-result.js';
+import { runName } from './series.js';
+
+/** What a summary needs of a comparison. */
+type Runs = Pick<CompareResult, 'runs'>;
 
 /** Mean and sample standard deviation of `n` finite values. */
 export interface Spread {
@@ -66,8 +70,21 @@ function summarizeVariant(variant: RunVariant, all: readonly RunResult[]): Varia
   };
 }
 
-/** Summarizes a comparison: each variant over its seeds, and the differences paired by seed. */
-export function summarize(result: CompareResult): CompareSummary {
+/** The alphas of DEFT, each once, in the order of the runs. */
+export function alphasOf(runs: readonly RunResult[]): (number | undefined)[] {
+  return [...new Set(runs.flatMap(({ variant, alpha }) => (variant === 'DEFT' ? [alpha] : [])))];
+}
+
+/** The runs of PEFT with those of one alpha of DEFT. */
+export function withAlpha({ runs }: Runs, alpha: number | undefined): { runs: RunResult[] } {
+  return { runs: runs.filter((run) => run.variant === 'PEFT' || run.alpha === alpha) };
+}
+
+/**
+ * Summarizes a comparison: each variant over its seeds, and the differences paired by seed. Of a sweep over alpha give it the runs of one
+ * alpha: {@link withAlpha}.
+ */
+export function summarize(result: Runs): CompareSummary {
   const pairedSeeds: number[] = [];
   const changes: number[] = [];
   const points: number[] = [];
@@ -91,9 +108,10 @@ export function summarize(result: CompareResult): CompareSummary {
 }
 
 /** Every warning of every run, prefixed by its run, and those about the comparison itself. */
-export function collectWarnings(result: CompareResult): string[] {
+export function collectWarnings(result: Runs): string[] {
   const summary = summarize(result);
   const warnings: string[] = [];
+  const several = alphasOf(result.runs).length > 1;
   if (!summary.peft) warnings.push('No PEFT run: there is nothing to compare DEFT with.');
   if (!summary.deft) warnings.push('No DEFT run: there is nothing to compare PEFT with.');
   if (summary.peft && summary.deft) {
@@ -102,7 +120,7 @@ export function collectWarnings(result: CompareResult): string[] {
       warnings.push(`Only one variant ran with seed ${unpaired.join(', ')}: left out of the paired differences.`);
   }
   for (const run of result.runs) {
-    const name = `${run.variant}, seed ${run.seed}`;
+    const name = runName(run, several);
     for (const warning of run.warnings) warnings.push(`${name}: ${warning}`);
     if (!Number.isFinite(run.metric)) warnings.push(`${name}: ${run.metricName} is not a number.`);
     if (!Number.isFinite(run.density)) warnings.push(`${name}: density is not a number.`);

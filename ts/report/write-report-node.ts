@@ -1,18 +1,27 @@
 import { join } from 'node:path';
 import { writeFilesAtomic } from '../io/files-node.js';
 import type { CompareResult } from './compare-result.js';
-import { renderReport } from './report.js';
+import { runTables } from './csv.js';
+import { renderReport, runFigures } from './report.js';
+import { summarize } from './summarize.js';
+import { svgFile } from './svg-file.js';
 
 /**
- * Writes `report.html` and `report.json` into `folder`, creating it when it is missing.
+ * Writes `report.html`, `report.json`, each figure as an `.svg` and what they show as `.csv` into `folder`, creating it when it is missing.
  *
  * @returns the path of `report.html`
  * @throws DeftuneError naming the path when the folder cannot be made or written to
  */
 export function writeReport(folder: string, result: CompareResult): string {
+  const { metricName } = summarize(result);
   const files = new Map([
     ['report.json', JSON.stringify(result, null, 2) + '\n'],
     ['report.html', renderReport(result)],
+    ...runFigures(result.runs, metricName).map((figure) => [`${figure.id}.svg`, svgFile(figure)] as const),
+    ...runTables(
+      [],
+      result.runs.map((run) => ({ labels: [], run })),
+    ),
   ]);
   writeFilesAtomic(folder, files);
   return join(folder, 'report.html');

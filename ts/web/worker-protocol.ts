@@ -8,7 +8,7 @@ import type { PeftOptions } from '../peft/peft-model.js';
 import type { Evaluation } from '../train/evaluate.js';
 import type { EvaluationLog, StepLog, TrainResult } from '../train/trainer.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
-import type { ActivationMap } from './activation-map.js';
+import type { ActivationMap } from '../density/activation-map.js';
 import type { FetchProgress } from './fetch-model.js';
 
 /** A run described by what can be sent to a worker. */

@@ -18,7 +18,7 @@ import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
 import { evaluate, predict } from '../train/evaluate.js';
 import { Trainer } from '../train/trainer.js';
-import { activationMap } from './activation-map.js';
+import { activationMap } from '../density/activation-map.js';
 import { opfsCheckpoints } from './checkpoint-opfs.js';
 import { fetchModel } from './fetch-model.js';
 import { resolveRecords } from './resolve-records.js';

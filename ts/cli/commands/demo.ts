@@ -22,7 +22,7 @@ function bundled(path: string): string {
 /** `deftune demo`: PEFT against DEFT on the bundled model; no network, about a minute. */
 export const demo = addCommonOptions(new Command('demo'))
   .description('PEFT against DEFT on the bundled model and sentences (about a minute, no network)')
-  .option('--out <dir>', 'where report.html and report.json are written', 'deftune-report')
+  .option('--out <dir>', 'where the report is written: HTML, JSON, SVG and CSV', 'deftune-report')
   .option('--epochs <n>', 'passes over the bundled sentences', integer, 18)
   .option('--seed <n>', 'seed', integer, 0)
   .action(async (options: DemoOptions) => {
@@ -38,7 +38,7 @@ export const demo = addCommonOptions(new Command('demo'))
         shuffle: true,
       },
       seeds: [options.seed],
-      density: { loss: {} },
+      densities: [{ loss: {} }],
       backend,
       command: 'deftune demo',
     });
