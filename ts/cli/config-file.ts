@@ -33,14 +33,35 @@ function givenFile(args: readonly string[]): string | undefined {
 
 /** The settings of a file as arguments of a command. */
 function fileArguments(command: Command, path: string): string[] {
-  const options = new Map(
+  const options = optionsOf(command);
+  return Object.entries(checkSettings(command, readSettings(path), path)).flatMap(([name, value]) =>
+    toArguments(options.get(name) as Option, value),
+  );
+}
+
+/** The options that settings may give, by name. */
+function optionsOf(command: Command): Map<string, Option> {
+  return new Map(
     command.options
       .filter(({ long }) => long !== '--config' && long !== '--help')
       .map((option) => [option.attributeName(), option]),
   );
+}
+
+/**
+ * Checks settings against a command's options: each name is one (learningRate, learning-rate and learning_rate are one), each value of its kind.
+ *
+ * @param path names them in errors
+ * @throws DeftuneError naming the path, the field and its value
+ */
+export function checkSettings(
+  command: Command,
+  given: Readonly<Record<string, unknown>>,
+  path: string,
+): Record<string, unknown> {
+  const options = optionsOf(command);
   const settings = new Map<string, unknown>();
-  for (const [key, value] of Object.entries(readSettings(path))) {
-    // learningRate, learning-rate and learning_rate are one.
+  for (const [key, value] of Object.entries(given)) {
     const name = key.replace(/[-_]([a-z])/g, (_, letter: string) => letter.toUpperCase());
     if (!options.has(name)) {
       throw new DeftuneError(
@@ -53,8 +74,7 @@ function fileArguments(command: Command, path: string): string[] {
   const schema = z.object(
     Object.fromEntries([...settings.keys()].map((name) => [name, schemaOf(options.get(name) as Option)])),
   );
-  const checked = validate(schema, Object.fromEntries(settings), path);
-  return Object.entries(checked).flatMap(([name, value]) => toArguments(options.get(name) as Option, value));
+  return validate(schema, Object.fromEntries(settings), path);
 }
 
 function readSettings(path: string): Record<string, unknown> {

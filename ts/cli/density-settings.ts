@@ -35,3 +35,6 @@ export const DENSITY_OPTIONS = [
   ...(['alpha', 'alphaScheduler', 'alphaWarmup', 'layerWeights', 'encoderWeight', 'decoderWeight'] as const),
   ...(['beta', 'eps', 'densityForm', 'hingeMargin', 'hingeTop'] as const),
 ] as const;
+
+/** Options of a budget. */
+export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity'] as const;

@@ -8,6 +8,7 @@ import { evalCommand } from './commands/eval.js';
 import { generate } from './commands/generate.js';
 import { info } from './commands/info.js';
 import { predict } from './commands/predict.js';
+import { reproduce } from './commands/reproduce.js';
 import { train } from './commands/train.js';
 import { withConfigFile } from './config-file.js';
 import { version } from './version.js';
@@ -21,7 +22,7 @@ const program = new Command('deftune')
       write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help shows the options)\n`);
     },
   });
-for (const command of [demo, train, evalCommand, predict, generate, density, compare, info]) {
+for (const command of [demo, train, evalCommand, predict, generate, density, compare, reproduce, info]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

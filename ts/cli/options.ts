@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackendOptions } from '../backend/backend.js';
 import { TASKS } from '../data/tasks/index.js';
 import { ALPHA_SCHEDULERS, type AlphaScheduler } from '../density/alpha-schedule.js';
+import { DENSITY_LOSSES } from '../density/losses/index.js';
 import type { Precision } from '../nn/freeze-weights.js';
 import { METHOD_NAMES } from '../peft/index.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
@@ -159,11 +160,23 @@ export function addDataOptions(command: Command): Command {
 }
 
 /** @param settings.severalAlphas whether --alpha takes a list: a sweep */
-export function addRunOptions(command: Command, { severalAlphas = false } = {}): Command {
+export function addRunOptions(command: Command, settings: { severalAlphas?: boolean } = {}): Command {
   addDataOptions(addModelOptions(addCommonOptions(command)));
+  command.option('--method <name>', `${METHOD_NAMES.join(', ')} (default: lora)`);
+  return addTrainingOptions(command, settings);
+}
+
+/** --density, of a command whose runs are PEFT and DEFT. */
+export function addDensityOption(command: Command): Command {
+  return command.addOption(
+    new Option('--density <loss>', "density loss of DEFT (default: by the model's activation)").choices(DENSITY_LOSSES),
+  );
+}
+
+/** What a run does, whatever its model, data and method. */
+export function addTrainingOptions(command: Command, { severalAlphas = false } = {}): Command {
   return command
     .option('--config <file>', 'YAML or JSON file of options by name, e.g. `lr: 1e-3`; the command line wins')
-    .option('--method <name>', `${METHOD_NAMES.join(', ')} (default: lora)`)
     .addOption(
       new Option(
         '--density-form <form>',

@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import type { CompareResult } from './compare-result.js';
 import { formatSpread, NONE } from './format-spread.js';
+import { plain } from './plain.js';
 import { seriesOf } from './series.js';
 import { collectWarnings, summarize, withAlpha } from './summarize.js';
 
@@ -56,11 +57,6 @@ export function tableNote(result: CompareResult): string {
 
 function facts(result: CompareResult): string {
   return `${result.model} · ${result.data} · ${result.method} · density: ${result.density}`;
-}
-
-/** Control characters (and escape sequences with them) in a path must not reach the terminal. */
-function plain(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 
 /** The comparison as a terminal table without colours, ending in a line of model, data and method. */

@@ -1,5 +1,8 @@
 import type { CompareResult, RunResult, RunVariant } from './compare-result.js';
+import { densityChange } from '../density/mean-density.js';
 import { runName } from './series.js';
+
+const DENSITIES = ['density', 'encoderDensity', 'decoderDensity'] as const;
 
 /** What a summary needs of a comparison. */
 type Runs = Pick<CompareResult, 'runs'>;
@@ -38,6 +41,9 @@ export interface CompareSummary {
    * is 0 are left out; undefined when none is left.
    */
   densityChange: Spread | undefined;
+  /** The same of an encoder-decoder's two sides. */
+  encoderChange: Spread | undefined;
+  decoderChange: Spread | undefined;
   /** (DEFT − PEFT) · 100 per paired seed: positive when DEFT scores higher. */
   metricPoints: Spread | undefined;
 }
@@ -86,15 +92,18 @@ export function withAlpha({ runs }: Runs, alpha: number | undefined): { runs: Ru
  */
 export function summarize(result: Runs): CompareSummary {
   const pairedSeeds: number[] = [];
-  const changes: number[] = [];
   const points: number[] = [];
+  const changes = new Map(DENSITIES.map((of) => [of, [] as number[]]));
   for (const peft of result.runs) {
     if (peft.variant !== 'PEFT' || pairedSeeds.includes(peft.seed)) continue;
     const deft = result.runs.find((r) => r.variant === 'DEFT' && r.seed === peft.seed);
     if (!deft) continue;
     pairedSeeds.push(peft.seed);
-    // A density of 0 leaves nothing to reduce: 0/0 and x/0 say nothing about DEFT.
-    if (peft.density > 0) changes.push(((peft.density - deft.density) / peft.density) * 100);
+    for (const [of, list] of changes) {
+      const [before, after] = [peft[of] ?? 0, deft[of] ?? 0];
+      // A density of 0 leaves nothing to reduce: 0/0 and x/0 say nothing about DEFT.
+      if (before > 0) list.push(densityChange(before, after));
+    }
     points.push((deft.metric - peft.metric) * 100);
   }
   return {
@@ -102,7 +111,9 @@ export function summarize(result: Runs): CompareSummary {
     peft: summarizeVariant('PEFT', result.runs),
     deft: summarizeVariant('DEFT', result.runs),
     pairedSeeds,
-    densityChange: spread(changes),
+    densityChange: spread(changes.get('density') ?? []),
+    encoderChange: spread(changes.get('encoderDensity') ?? []),
+    decoderChange: spread(changes.get('decoderDensity') ?? []),
     metricPoints: spread(points),
   };
 }

@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import { writeFilesAtomic } from '../io/files-node.js';
 import type { CompareResult } from './compare-result.js';
 import { runTables } from './csv.js';
+import { gridFigures, renderGridReport } from './grid-report.js';
+import type { GridResult } from './grid-result.js';
 import { renderReport, runFigures } from './report.js';
 import { summarize } from './summarize.js';
 import { svgFile } from './svg-file.js';
@@ -21,6 +23,23 @@ export function writeReport(folder: string, result: CompareResult): string {
     ...runTables(
       [],
       result.runs.map((run) => ({ labels: [], run })),
+    ),
+  ]);
+  writeFilesAtomic(folder, files);
+  return join(folder, 'report.html');
+}
+
+/** As {@link writeReport}, of a grid. */
+export function writeGridReport(folder: string, result: GridResult): string {
+  const files = new Map([
+    ['report.json', JSON.stringify(result, null, 2) + '\n'],
+    ['report.html', renderGridReport(result)],
+    ...gridFigures(result).map((figure) => [`${figure.id}.svg`, svgFile(figure)] as const),
+    ...runTables(
+      ['model', 'dataset', 'module'],
+      result.groups.flatMap(({ model, dataset, module, runs }) =>
+        runs.map((run) => ({ labels: [model, dataset, module], run })),
+      ),
     ),
   ]);
   writeFilesAtomic(folder, files);

@@ -1,6 +1,5 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { createBackend } from '../../backend/create-backend-node.js';
-import { DENSITY_LOSSES } from '../../density/losses/index.js';
 import { DeftuneError } from '../../error.js';
 import { checkOutputFolder } from '../../io/files-node.js';
 import { compareTable } from '../../report/compare-table.js';
@@ -8,7 +7,7 @@ import type { CompareResult } from '../../report/compare-result.js';
 import { alphasOf, collectWarnings, summarize, withAlpha } from '../../report/summarize.js';
 import { compareRuns } from '../compare-runs.js';
 import { densityBudget, densitySettings } from '../density-settings.js';
-import { addRunOptions, integers, type RunOptions } from '../options.js';
+import { addDensityOption, addRunOptions, integers, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 
 interface CompareOptions extends Omit<RunOptions, 'alpha'> {
@@ -19,14 +18,12 @@ interface CompareOptions extends Omit<RunOptions, 'alpha'> {
 }
 
 /** `deftune compare`: the paper's table for one model and data set. */
-export const compare = addRunOptions(
-  new Command('compare').description('train PEFT and DEFT from the same seeds and compare them'),
-  { severalAlphas: true },
+export const compare = addDensityOption(
+  addRunOptions(new Command('compare').description('train PEFT and DEFT from the same seeds and compare them'), {
+    severalAlphas: true,
+  }),
 )
   .option('--seeds <list>', 'seeds, by comma', integers, [0, 1, 2])
-  .addOption(
-    new Option('--density <loss>', "density loss of DEFT (default: by the model's activation)").choices(DENSITY_LOSSES),
-  )
   .option('--out <dir>', 'where the report is written: HTML, JSON, SVG and CSV', 'deftune-report')
   .action(async ({ alpha: alphas = [], ...options }: CompareOptions) => {
     checkOutputFolder(options.out);

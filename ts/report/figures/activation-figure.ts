@@ -70,7 +70,7 @@ export function activationFigure(runs: readonly RunResult[]): Figure | undefined
   const svg = plotSvg(
     `Activation maps of ${layer}, ${first.sample.tokens.length} tokens by ${columns} neurons: ${maps.map(title).join('; ')}`,
     {
-      height: top * ROW + 60,
+      height: top * ROW + 30,
       marginLeft: 90,
       marginTop: 4,
       x: {
@@ -97,7 +97,7 @@ export function activationFigure(runs: readonly RunResult[]): Figure | undefined
   return {
     id: 'activation-maps',
     title: `Activations before and after: ${layer}`,
-    note: 'The first validation example after training. Empty: an exact zero; the darker, the larger the magnitude, by powers of two.',
+    note: 'The first validation example after training. Empty: an exact zero; the stronger the colour, the larger the magnitude, by powers of two.',
     svg,
   };
 }

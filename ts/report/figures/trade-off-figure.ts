@@ -10,6 +10,8 @@ interface Mean {
   series: Series;
   density: number;
   metric: number;
+  /** Metric of its best run, for the label to stand above. */
+  top: number;
 }
 
 /** Density across, metric up: a symbol for each run, and of a sweep over alpha the front of the means. Undefined without usable runs. */
@@ -20,7 +22,8 @@ export function tradeOffFigure(all: readonly RunResult[], metricName: string): F
   const several = series.length > 2;
   const means: Mean[] = series.flatMap((one) => {
     const [density, metric] = [spread(one.runs.map((r) => r.density)), spread(one.runs.map((r) => r.metric))];
-    return density && metric ? [{ series: one, density: density.mean * 100, metric: metric.mean * 100 }] : [];
+    const top = Math.max(...one.runs.map((r) => r.metric)) * 100;
+    return density && metric ? [{ series: one, density: density.mean * 100, metric: metric.mean * 100, top }] : [];
   });
   const front = paretoFront(means);
   const listed = means.map(
@@ -52,7 +55,7 @@ export function tradeOffFigure(all: readonly RunResult[], metricName: string): F
             Plot.line(front, { x: 'density', y: 'metric', stroke: 'currentColor', strokeOpacity: 0.55 }),
             Plot.text(means, {
               x: 'density',
-              y: 'metric',
+              y: 'top',
               text: ({ series: { variant, alpha } }: Mean) => (variant === 'PEFT' ? 'PEFT' : `alpha ${alpha}`),
               dy: -14,
               fill: 'currentColor',
