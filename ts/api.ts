@@ -29,6 +29,7 @@ export {
   densitySummary,
   meanDensity,
   type DensitySummary,
+  type LayerDensity,
 } from './density/mean-density.js';
 export { DeftuneError } from './error.js';
 export { generate, type GenerateOptions } from './generation/generate.js';
@@ -36,6 +37,8 @@ export * from './metrics/index.js';
 export type { Model, ModelInfo, ModelOptions } from './models/model.js';
 export { ForwardContext } from './nn/forward-context.js';
 export { freezeWeights, type Precision } from './nn/freeze-weights.js';
+export { gatePenalty } from './peft/gate-penalty.js';
+export type { LayerGateSettings, StoredGates } from './peft/layer-gates.js';
 export { getPeftModel, PeftModel, type PeftOptions } from './peft/peft-model.js';
 export { scope } from './tensor/scope.js';
 export { Tensor } from './tensor/tensor.js';

@@ -4,14 +4,16 @@ import { ImageReader } from '../data/image-reader-node.js';
 import type { RecordFile } from '../data/records-node.js';
 import type { TaskWords } from '../data/text-to-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
+import { DeftuneError } from '../error.js';
 import { AutoModel } from '../models/auto-model-node.js';
 import { textLimit } from '../heads/encode-text.js';
 import type { Head } from '../heads/head.js';
 import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
-import type { Precision } from '../nn/freeze-weights.js';
-import { applyAdapter, readAdapter } from '../peft/peft-files-node.js';
+import { applyAdapter, readAdapter, skippedMlps, withGateSettings } from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
+import { gateSettings } from './gate-settings.js';
+import type { ModelPathOptions, RunOptions } from './options.js';
 
 /** A model ready to run, with its adapter and what reads its inputs where there are any. */
 export interface OpenedModel {
@@ -27,14 +29,21 @@ export interface OpenedModel {
 /** A file of records, with their labels where they have any, and how a head that answers in words puts them into words. */
 export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefined; task?: TaskWords | undefined };
 
-/** Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. */
+/**
+ * Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. MLPs that the adapter's gates skip are left
+ * out, unless `skipMlps` says which.
+ */
 export async function openModel(
-  paths: { model: string; adapter?: string | undefined; precision?: Precision | undefined },
+  paths: ModelPathOptions & Pick<RunOptions, 'gatePenalty' | 'gateRate'>,
   backend: Backend,
   head: Head,
   options: ModelOptions = {},
 ): Promise<OpenedModel> {
-  const adapter = paths.adapter === undefined ? undefined : readAdapter(paths.adapter);
+  const adapter =
+    paths.adapter === undefined ? undefined : withGateSettings(readAdapter(paths.adapter), gateSettings(paths));
+  if (!adapter && !options.skipMlps && paths.skipThreshold !== undefined) {
+    throw new DeftuneError(`--skip-threshold is ${paths.skipThreshold}, expected an --adapter with gates beside it`);
+  }
   const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
   const base = await AutoModel.fromPretrained(paths.model, {
     precision: paths.precision,
@@ -43,6 +52,7 @@ export async function openModel(
     head: head.name,
     numLabels: options.numLabels ?? adapter?.numLabels,
     labelNames: labelNames?.length ? labelNames : undefined,
+    skipMlps: options.skipMlps ?? (adapter && skippedMlps(adapter)),
   });
   const peft = adapter ? applyAdapter(base, adapter) : undefined;
   const tokenizer = await openTokenizer(paths.model);

@@ -67,6 +67,7 @@ export interface ModelPathOptions {
   precision?: Precision;
   head?: string;
   revision?: string;
+  skipThreshold?: number;
 }
 
 export function addModelOptions(command: Command): Command {
@@ -83,6 +84,11 @@ export function addModelOptions(command: Command): Command {
     .option(
       '--head <name>',
       "head to open, e.g. SequenceClassification (default: the adapter's, the data's or the model's)",
+    )
+    .option(
+      '--skip-threshold <x>',
+      "layer gates: MLPs whose gate is at most this are skipped at inference, 0 to 1 (default: the adapter's, 0.05)",
+      number,
     )
     .hook('preAction', downloadModelPaths);
 }
@@ -109,6 +115,9 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   targetDensity?: number;
   hingeMargin?: number;
   hingeTop?: number;
+  layerGates?: boolean;
+  gatePenalty?: number;
+  gateRate?: number;
   beta?: number;
   eps?: number;
   lr?: number;
@@ -202,6 +211,12 @@ export function addTrainingOptions(command: Command, { severalAlphas = false } =
     .option('--target-density <share>', 'find alpha by itself: a density (0 to 1) that is enough', number)
     .option('--hinge-margin <x>', 'hinge: pre-activations are pushed below minus this (default: 6)', number)
     .option('--hinge-top <x>', 'hinge: pre-activations above this are left to the task (default: 0)', number)
+    .option(
+      '--layer-gates',
+      'learn a gate for each MLP; those that close are skipped at inference (compare: DEFT alone)',
+    )
+    .option('--gate-penalty <x>', 'weight of the penalty that closes gates (default: 0.1)', number)
+    .option('--gate-rate <x>', "factor on the gates' learning rate (default: 20)", number)
     .option('--beta <x>', 'steepness of tanh (default: 20)', number)
     .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)
     .option('--lr <x>', 'peak learning rate (default: 1e-3)', number)

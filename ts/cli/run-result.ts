@@ -18,6 +18,7 @@ export async function runResult(run: FinishedRun, identity: RunIdentity): Promis
   const { variant, seed, alpha, withActivations } = identity;
   if (!evaluation) throw new DeftuneError('a comparison needs validation data');
   const { metricName, metric, density, encoderDensity, decoderDensity, layerDensity } = evaluation;
+  const skipped = layerDensity.filter((layer) => layer.skipped).map(({ name }) => name);
   const activations =
     withActivations && run.validExample
       ? await sampleActivations(run.model.base, run.validExample, run.tokenizer)
@@ -25,6 +26,7 @@ export async function runResult(run: FinishedRun, identity: RunIdentity): Promis
   return {
     ...{ variant, seed, alpha, metricName, metric, density, encoderDensity, decoderDensity },
     layerDensity: layerDensity.map((layer) => layer.density),
+    ...(skipped.length > 0 ? { skippedMlps: skipped } : {}),
     layerNames: layerDensity.map((layer) => layer.name),
     ...(run.otherSets.length === 0
       ? {}

@@ -7,6 +7,7 @@ import { showValue } from '../io/show-value.js';
 import type { Example } from '../data/batching.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
+import { gatePenalty } from '../peft/gate-penalty.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import type { CheckpointStore } from '../train/checkpoint.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
@@ -14,6 +15,7 @@ import type { TrainingArguments } from '../train/training-arguments.js';
 import { evaluate } from '../train/evaluate.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import type { DensitySettings } from './density-settings.js';
+import { gateSettings } from './gate-settings.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
 import type { RunOptions } from './options.js';
@@ -54,6 +56,8 @@ export interface TrainingRun {
   seed: number;
   /** Undefined: plain PEFT. */
   density: DensitySettings | undefined;
+  /** Whether the MLPs get gates; default no. */
+  isGated?: boolean | undefined;
   /** Of the progress bar. */
   label: string;
   onStep?: (log: StepLog) => void;
@@ -76,12 +80,14 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
         }
       : {}),
     dropout: options.dropout,
+    // A gate may open again.
+    skipMlps: [],
     seed,
     onNotice: (notice) => notices.push(notice),
   });
   try {
-    const model = peft ?? inject(options, base, seed, tokenizer);
-    if (peft) checkAdapterSettings(options, peft);
+    const model = peft ?? inject(run, base, tokenizer);
+    if (peft) checkAdapterSettings(run, peft);
     const train = await prepare(data.train as LabelledFile);
     const valid = data.valid && (await prepare(data.valid));
     const { budget } = run.density ?? {};
@@ -93,7 +99,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       trainDataset: train.examples,
       evalDataset: valid?.examples,
       metricNames: data.metricNames,
-      auxiliaryLosses: loss ? [loss] : [],
+      auxiliaryLosses: [...(loss ? [loss] : []), ...gatePenalty(model)],
       args: {
         ...(budget ? { evalSteps: 0.04 } : {}),
         ...definedArguments(options),
@@ -155,7 +161,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
   }
 }
 
-function inject(options: RunOptions, base: Model, seed: number, tokenizer: Tokenizer | undefined): PeftModel {
+function inject({ options, seed, isGated }: TrainingRun, base: Model, tokenizer: Tokenizer | undefined): PeftModel {
   const { promptInitText: text } = options;
   if (text !== undefined && !tokenizer) {
     throw new DeftuneError('--prompt-init-text needs a tokenizer, but the model directory has none');
@@ -164,7 +170,8 @@ function inject(options: RunOptions, base: Model, seed: number, tokenizer: Token
     ...methodSettings(options),
     promptTuningInitIds: text === undefined ? undefined : Array.from(tokenizer?.encode(text).inputIds ?? []),
   };
-  return getPeftModel(base, { method: options.method ?? 'lora', seed, ...settings });
+  const layerGates = isGated ? gateSettings(options) : undefined;
+  return getPeftModel(base, { method: options.method ?? 'lora', seed, layerGates, ...settings });
 }
 
 /** Settings of the method that the command line gives. */
@@ -186,7 +193,12 @@ function methodSettings(options: RunOptions): Record<string, unknown> {
 }
 
 /** An adapter brings its own method and settings: options may repeat them, not contradict them. */
-function checkAdapterSettings(options: RunOptions, { method, config }: PeftModel): void {
+function checkAdapterSettings({ options, isGated }: TrainingRun, { method, config, layerGates }: PeftModel): void {
+  if (isGated && !layerGates) {
+    throw new DeftuneError(
+      `--layer-gates is given, but ${options.adapter} has no gates: expected an adapter with gates`,
+    );
+  }
   if (options.method !== undefined && options.method !== method.name) {
     throw new DeftuneError(`--method is ${options.method}, expected ${method.name} as in ${options.adapter}`);
   }

@@ -4,7 +4,7 @@ import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
 import type { MlpObservation } from '../nn/forward-context.js';
 import { isReluFamily } from '../ops/activation-kind.js';
 import { elementLosses } from '../ops/element-loss.js';
-import { add, scale } from '../ops/elementwise.js';
+import { add, mul, scale } from '../ops/elementwise.js';
 import { validate } from '../io/validate.js';
 import { alphaFactor, type AlphaScheduler } from './alpha-schedule.js';
 import type { DensityForm, LossSettings } from './losses/density-form.js';
@@ -62,7 +62,7 @@ const schema = z.strictObject({
  *
  * Feature map: s_l = mean of layer l's MLP activations over all real tokens; L = (1/n) Σ_l Σ_i tanh(beta · s_li) or
  * s_li² / (s_li² + eps), n the neurons of all layers. Element: by layer the mean over every element, e.g. of o² / (o² + eps), then the
- * mean over layers; the encoder's mean plus the decoder's.
+ * mean over layers; the encoder's mean plus the decoder's. The term of an MLP with a gate is weighed by its gate.
  *
  * @param activation the model's MLP activation, which decides the default of `loss`
  * @throws DeftuneError naming a setting out of range.
@@ -137,23 +137,31 @@ function featureMapLoss(
   settings: LossSettings,
 ): Tensor {
   const neurons = mlps.reduce((sum, { featureMap }) => sum + featureMap.cols, 0);
-  // One term for the layers of each weight: one for all, as a rule.
-  return [...new Set(weights)]
-    .map((weight) => {
-      const maps = mlps.filter((_, index) => weights[index] === weight).map(({ featureMap }) => featureMap);
-      return (loss.featureMaps as NonNullable<DensityForm['featureMaps']>)(maps, settings, weight / neurons);
-    })
-    .reduce(add);
+  const term = (weight: number, layers: readonly MlpObservation[]): Tensor => {
+    const maps = layers.map(({ featureMap }) => featureMap);
+    return (loss.featureMaps as NonNullable<DensityForm['featureMaps']>)(maps, settings, weight / neurons);
+  };
+  // One term for the layers of each weight: one for all, as a rule. A gate makes a term of its own.
+  const plain = [...new Set(weights)]
+    .map((weight) => [weight, mlps.filter(({ gate }, index) => !gate && weights[index] === weight)] as const)
+    .filter(([, layers]) => layers.length > 0);
+  const gated = mlps.flatMap((mlp, index) =>
+    mlp.gate ? [mul(term(weights[index] ?? 1, [mlp]), mlp.gate.factor())] : [],
+  );
+  return [...plain.map(([weight, layers]) => term(weight, layers)), ...gated].reduce(add);
 }
 
 function elementLoss(mlps: readonly MlpObservation[], weights: readonly number[]): Tensor {
   const sides = (['encoder', 'decoder'] as const)
-    .map((side) =>
-      mlps.flatMap((mlp, index) => (mlp.side === side ? [weighted(mlp.elementMean, weights[index] ?? 1)] : [])),
-    )
+    .map((side) => mlps.flatMap((mlp, index) => (mlp.side === side ? [elementTerm(mlp, weights[index] ?? 1)] : [])))
     .filter((means) => means.length > 0)
     .map((means) => scale(means.reduce(add), 1 / means.length));
   return sides.reduce(add);
+}
+
+function elementTerm({ elementMean, gate }: MlpObservation, weight: number): Tensor {
+  const term = weighted(elementMean, weight);
+  return gate ? mul(term, gate.factor()) : term;
 }
 
 /** The tensor itself where the weight is 1: what the paper has keeps its bits. */

@@ -1,21 +1,48 @@
-import type { MlpObservation } from '../nn/forward-context.js';
+import type { MlpObservation, SkippedMlp } from '../nn/forward-context.js';
 
-/** Adds up exact non-zeros over batches: density is their share over real tokens, by layer, then averaged over layers. */
+/** One layer's density. */
+export interface LayerDensity {
+  name: string;
+  /** 0 to 1; 0 where it was skipped. */
+  density: number;
+  /** Whether its MLP was skipped. */
+  skipped?: true;
+}
+
+/**
+ * Adds up exact non-zeros over batches: density is their share over real tokens, by layer, then averaged over layers. An MLP that is skipped
+ * has none.
+ */
 export class DensityMeter {
   private readonly layers = new Map<string, { side: Side; nonzeros: number; elements: number }>();
 
-  add(mlps: readonly MlpObservation[]): void {
-    for (const { name, side, out, nonzeros } of mlps) {
+  /** @param skipped the MLPs that the pass left out */
+  add(mlps: readonly MlpObservation[], skipped: readonly SkippedMlp[] = []): void {
+    for (const [index, { name, side, out, nonzeros }] of mlps.entries()) {
+      this.addSkipped(skipped, index);
       const layer = this.layers.get(name) ?? { side, nonzeros: 0, elements: 0 };
       layer.nonzeros += nonzeros ?? out.backend.nonzeros(out.handle);
       layer.elements += out.size;
       this.layers.set(name, layer);
     }
+    this.addSkipped(skipped, mlps.length);
+  }
+
+  /** In the model's order: those that come after so many others. */
+  private addSkipped(skipped: readonly SkippedMlp[], after: number): void {
+    for (const mlp of skipped) {
+      if (mlp.after !== after || this.layers.has(mlp.name)) continue;
+      this.layers.set(mlp.name, { side: mlp.side, nonzeros: 0, elements: 0 });
+    }
   }
 
   /** Density (0 to 1) by layer, in the model's order. */
-  perLayer(): { name: string; density: number }[] {
-    return [...this.layers].map(([name, { nonzeros, elements }]) => ({ name, density: nonzeros / elements }));
+  perLayer(): LayerDensity[] {
+    return [...this.layers].map(([name, layer]) => ({
+      name,
+      density: densityOf(layer),
+      ...(layer.elements === 0 ? { skipped: true as const } : {}),
+    }));
   }
 
   /** Mean over the layers, and over those of the encoder and of the decoder where a model has both. */
@@ -28,11 +55,14 @@ export class DensityMeter {
   /** Mean over the layers, or those of one side; NaN where nothing was seen. */
   mean(side?: Side): number {
     const layers = [...this.layers.values()].filter((layer) => side === undefined || layer.side === side);
-    return layers.reduce((sum, { nonzeros, elements }) => sum + nonzeros / elements, 0) / layers.length;
+    return layers.reduce((sum, layer) => sum + densityOf(layer), 0) / layers.length;
   }
 }
 
 type Side = MlpObservation['side'];
+
+const densityOf = ({ nonzeros, elements }: { nonzeros: number; elements: number }): number =>
+  elements === 0 ? 0 : nonzeros / elements;
 
 /** Densities (0 to 1) averaged over layers. */
 export interface DensitySummary {

@@ -76,7 +76,7 @@ export function bertFamily(family: BertFamily): ModelFamily {
         ignored,
         renames,
       };
-      const weights = new WeightReader(backend, source, rules, c.initializerRange, options.seed ?? 0);
+      const weights = new WeightReader(backend, source, rules, c.initializerRange, options);
       const build = (): Model => {
         const encoder = buildBertModel(weights, prefix, c, family, pooled);
         return attach({ backend, info, encoder, weights, config: c });

@@ -4,6 +4,7 @@ import { Embedding } from '../nn/embedding.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
+import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
@@ -102,7 +103,12 @@ class BertOutput extends Module {
   }
 
   forward(x: Tensor, residual: Tensor, context: ForwardContext): Tensor {
-    return this.residual.forward(this.dense.forward(x, context), residual, context, this.LayerNorm);
+    return this.join(this.dense.forward(x, context), residual, context);
+  }
+
+  /** The same from the projection on. */
+  join(projected: Tensor, residual: Tensor, context: ForwardContext): Tensor {
+    return this.residual.forward(projected, residual, context, this.LayerNorm);
   }
 }
 
@@ -126,21 +132,27 @@ class BertIntermediate extends Module {
 }
 
 class BertLayer extends Module {
+  readonly mlp: MlpBlock;
+
+  /** @param isLoaded whether the MLP's weights are there */
   constructor(
-    private readonly name: string,
+    name: string,
     readonly attention: BertAttention,
     readonly intermediate: BertIntermediate,
     readonly output: BertOutput,
-    private readonly kind: number,
+    kind: number,
+    isLoaded: boolean,
   ) {
     super();
+    this.mlp = new MlpBlock(name, 'encoder', isLoaded, {
+      activated: (x, context) => this.intermediate.dense.activated(x, kind, context),
+      down: () => this.output.dense,
+    });
   }
 
   forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     const attended = this.attention.forward(x, layout, context);
-    const observed = this.intermediate.dense.activated(attended, this.kind, context);
-    context.mlps.push({ name: this.name, side: 'encoder', ...observed });
-    return this.output.forward(observed.out, attended, context);
+    return this.output.join(this.mlp.forward(attended, context), attended, context);
   }
 }
 
@@ -271,15 +283,17 @@ export function buildBertModel(
     const path = `${prefix}.encoder.layer.${index}`;
     const projection = (name: string): LinearLike => weights.linear(`${path}.attention.self.${name}`, d, d);
     const [query, key, value] = [projection('query'), projection('key'), projection('value')];
+    const name = `encoder.layer.${index}`;
     return new BertLayer(
-      `encoder.layer.${index}`,
+      name,
       new BertAttention(
         new BertSelfAttention(query, key, value, index, c.heads, c.attentionDropout),
         output(`${path}.attention.output`, d, 'attention', index),
       ),
-      new BertIntermediate(weights.linear(`${path}.intermediate.dense`, c.dFf, d)),
-      output(`${path}.output`, c.dFf, 'mlp', index),
+      weights.ofMlp(name, () => new BertIntermediate(weights.linear(`${path}.intermediate.dense`, c.dFf, d))),
+      weights.ofMlp(name, () => output(`${path}.output`, c.dFf, 'mlp', index)),
       kind,
+      weights.loadsMlp(name),
     );
   });
   const encoder = new BertEncoder(layers);

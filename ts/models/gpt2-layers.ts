@@ -4,6 +4,7 @@ import type { ForwardContext } from '../nn/forward-context.js';
 import type { KeyValueCache } from '../nn/key-value-cache.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
+import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection } from '../nn/residual-connection.js';
@@ -78,20 +79,21 @@ class GPT2Attention extends Module {
 }
 
 class GPT2MLP extends Module {
+  readonly block: MlpBlock;
+
+  /** @param isLoaded whether the weights are there */
   constructor(
     readonly c_fc: LinearLike,
     readonly c_proj: LinearLike,
-    private readonly name: string,
-    private readonly kind: number,
+    name: string,
+    kind: number,
+    isLoaded: boolean,
   ) {
     super();
-  }
-
-  /** What is added to the residual stream, before its dropout. */
-  forward(x: Tensor, context: ForwardContext): Tensor {
-    const observed = this.c_fc.activated(x, this.kind, context);
-    context.mlps.push({ name: this.name, side: 'decoder', ...observed });
-    return this.c_proj.forward(observed.out, context);
+    this.block = new MlpBlock(name, 'decoder', isLoaded, {
+      activated: (x, context) => this.c_fc.activated(x, kind, context),
+      down: () => this.c_proj,
+    });
   }
 }
 
@@ -110,7 +112,7 @@ class GPT2Block extends Module {
   forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     const attention = this.attn.forward(this.ln_1.forward(x), layout, context);
     const attended = this.attentionResidual.forward(attention, x, context);
-    return this.mlpResidual.forward(this.mlp.forward(this.ln_2.forward(attended), context), attended, context);
+    return this.mlpResidual.forward(this.mlp.block.forward(this.ln_2.forward(attended), context), attended, context);
   }
 }
 
@@ -188,6 +190,7 @@ export function buildGPT2Model(weights: WeightReader, c: GPT2Config): GPT2Model 
   const wpe = weights.embedding('transformer.wpe', c.positions, d);
   const blocks = c.attentionScales.map((scale, index) => {
     const path = `transformer.h.${index}`;
+    const name = `h.${index}`;
     return new GPT2Block(
       weights.layerNorm(`${path}.ln_1`, d, c.eps),
       new GPT2Attention(
@@ -199,11 +202,16 @@ export function buildGPT2Model(weights: WeightReader, c: GPT2Config): GPT2Model 
         c.attentionDropout,
       ),
       weights.layerNorm(`${path}.ln_2`, d, c.eps),
-      new GPT2MLP(
-        weights.conv1d(`${path}.mlp.c_fc`, c.dFf, d),
-        weights.conv1d(`${path}.mlp.c_proj`, d, c.dFf),
-        `h.${index}`,
-        kind,
+      weights.ofMlp(
+        name,
+        () =>
+          new GPT2MLP(
+            weights.conv1d(`${path}.mlp.c_fc`, c.dFf, d),
+            weights.conv1d(`${path}.mlp.c_proj`, d, c.dFf),
+            name,
+            kind,
+            weights.loadsMlp(name),
+          ),
       ),
       new ResidualConnection('attention', `${path}.attention_adapters`, index, d, c.residualDropout),
       new ResidualConnection('mlp', `${path}.output_adapters`, index, d, c.residualDropout),

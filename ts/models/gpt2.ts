@@ -207,7 +207,7 @@ export const gpt2: ModelFamily = {
         /^multiple_choice_head\./,
       ],
     };
-    const weights = new WeightReader(backend, source, rules, c.initializerRange, options.seed ?? 0);
+    const weights = new WeightReader(backend, source, rules, c.initializerRange, options);
     const build = (): Model => {
       const transformer = buildGPT2Model(weights, c);
       return attach({ backend, info, transformer, weights, config: c });

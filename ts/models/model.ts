@@ -72,6 +72,8 @@ export interface ModelOptions {
   seed?: number | undefined;
   /** How frozen weights are stored: `f32` (default), or `bf16` in half the memory. What is trained stays f32. */
   precision?: Precision | undefined;
+  /** Layers whose MLP is left out, e.g. `encoder.layer.1`: it adds nothing, and its weights are not read. Default none. */
+  skipMlps?: readonly string[] | undefined;
   /** Told what is worth knowing, e.g. that a new head was made. */
   onNotice?: ((notice: string) => void) | undefined;
 }

@@ -3,6 +3,7 @@ import type { Embedding } from '../nn/embedding.js';
 import type { ForwardContext, MlpObservation } from '../nn/forward-context.js';
 import type { KeyValueCache } from '../nn/key-value-cache.js';
 import type { LinearLike } from '../nn/linear.js';
+import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
@@ -148,22 +149,28 @@ class T5DenseGatedActDense extends Module {
 
 /** norm, MLP with a dropout in it, dropout, residual */
 class T5LayerFF extends Module {
+  readonly block: MlpBlock;
+
+  /** @param isLoaded whether the MLP's weights are there */
   constructor(
     readonly DenseReluDense: T5DenseActDense | T5DenseGatedActDense,
     readonly layer_norm: RmsNorm,
     readonly residual: ResidualConnection,
-    private readonly name: string,
-    private readonly side: Side,
-    private readonly p: number,
+    name: string,
+    side: Side,
+    p: number,
+    isLoaded: boolean,
   ) {
     super();
+    this.block = new MlpBlock(name, side, isLoaded, {
+      activated: (x, context) => this.DenseReluDense.activated(x, context),
+      between: (out, context) => dropped(out, p, context),
+      down: () => this.DenseReluDense.wo,
+    });
   }
 
   forward(x: Tensor, context: ForwardContext): Tensor {
-    const observed = this.DenseReluDense.activated(this.layer_norm.forward(x), context);
-    context.mlps.push({ name: this.name, side: this.side, ...observed });
-    const projected = this.DenseReluDense.wo.forward(dropped(observed.out, this.p, context), context);
-    return this.residual.forward(projected, x, context);
+    return this.residual.forward(this.block.forward(this.layer_norm.forward(x), context), x, context);
   }
 }
 
@@ -289,14 +296,16 @@ export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config, sha
         index,
       );
     const last = isDecoder ? 2 : 1;
+    const name = `${side}.block.${index}`;
     const mlp = (): T5LayerFF =>
       new T5LayerFF(
-        mlpAt(`${path(last)}.DenseReluDense`),
+        weights.ofMlp(name, () => mlpAt(`${path(last)}.DenseReluDense`)),
         norm(`${path(last)}.layer_norm`),
         end('mlp', path(last), index),
-        `${side}.block.${index}`,
+        name,
         side,
         c.dropout,
+        weights.loadsMlp(name),
       );
     return new T5Block(isDecoder ? [self, cross(), mlp()] : [self, mlp()]);
   });

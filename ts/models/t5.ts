@@ -155,7 +155,7 @@ export const t5: ModelFamily = {
       ],
       renames: first === 'shared.weight' ? [] : ([[new RegExp(`^${first}$`), 'shared.weight']] as const),
     };
-    const weights = new WeightReader(backend, source, rules, c.initializerFactor, options.seed ?? 0);
+    const weights = new WeightReader(backend, source, rules, c.initializerFactor, options);
     return weights.finish(() => {
       const shared = weights.embedding('shared', c.vocabSize, c.dModel);
       return new T5ForConditionalGeneration(

@@ -5,6 +5,7 @@ import { imageClassification } from '../heads/image-classification.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
+import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
@@ -110,19 +111,21 @@ class ViTAttention extends Module {
 }
 
 class ViTMLP extends Module {
+  readonly block: MlpBlock;
+
+  /** @param isLoaded whether the weights are there */
   constructor(
-    private readonly name: string,
     readonly fc1: LinearLike,
     readonly fc2: LinearLike,
-    private readonly kind: number,
+    name: string,
+    kind: number,
+    isLoaded: boolean,
   ) {
     super();
-  }
-
-  forward(x: Tensor, context: ForwardContext): Tensor {
-    const observed = this.fc1.activated(x, this.kind, context);
-    context.mlps.push({ name: this.name, side: 'encoder', ...observed });
-    return this.fc2.forward(observed.out, context);
+    this.block = new MlpBlock(name, 'encoder', isLoaded, {
+      activated: (x, context) => this.fc1.activated(x, kind, context),
+      down: () => this.fc2,
+    });
   }
 }
 
@@ -142,7 +145,7 @@ class ViTLayer extends Module {
   forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
     const attended = this.attention.forward(this.layernorm_before.forward(x), cuSeqlens, context);
     const middle = this.attentionResidual.forward(attended, x, context);
-    const projected = this.mlp.forward(this.layernorm_after.forward(middle), context);
+    const projected = this.mlp.block.forward(this.layernorm_after.forward(middle), context);
     return this.mlpResidual.forward(projected, middle, context);
   }
 }
@@ -280,16 +283,17 @@ export const vit: ModelFamily = {
       initializerRange: c.initializerRange,
       config,
     };
-    const weights = new WeightReader(backend, source, RULES, c.initializerRange, options.seed ?? 0);
+    const weights = new WeightReader(backend, source, RULES, c.initializerRange, options);
     return weights.finish(() => {
       const d = c.hiddenSize;
       const kind = activationKind(c.activation);
       const layer = (index: number): ViTLayer => {
         const path = `vit.layers.${index}`;
-        const end = (sublayer: Sublayer, name: string): ResidualConnection =>
-          new ResidualConnection(sublayer, name, index, d, c.hiddenDropout);
-        const projection = (name: string): LinearLike =>
-          weights.linear(`${path}.attention.${name}`, d, d, { bias: c.qkvBias });
+        const name = `layers.${index}`;
+        const end = (sublayer: Sublayer, adaptersName: string): ResidualConnection =>
+          new ResidualConnection(sublayer, adaptersName, index, d, c.hiddenDropout);
+        const projection = (role: string): LinearLike =>
+          weights.linear(`${path}.attention.${role}`, d, d, { bias: c.qkvBias });
         return new ViTLayer(
           new ViTAttention(
             projection('q_proj'),
@@ -301,11 +305,16 @@ export const vit: ModelFamily = {
           ),
           weights.layerNorm(`${path}.layernorm_before`, d, c.eps),
           weights.layerNorm(`${path}.layernorm_after`, d, c.eps),
-          new ViTMLP(
-            `layers.${index}`,
-            weights.linear(`${path}.mlp.fc1`, c.dFf, d),
-            weights.linear(`${path}.mlp.fc2`, d, c.dFf),
-            kind,
+          weights.ofMlp(
+            name,
+            () =>
+              new ViTMLP(
+                weights.linear(`${path}.mlp.fc1`, c.dFf, d),
+                weights.linear(`${path}.mlp.fc2`, d, c.dFf),
+                name,
+                kind,
+                weights.loadsMlp(name),
+              ),
           ),
           // As transformers 4 calls the layers.
           end('attention', `vit.encoder.layer.${index}.attention_adapters`),

@@ -2,12 +2,14 @@ import type { Backend } from '../backend/backend.js';
 import { Rng } from '../data/rng.js';
 import { DeftuneError } from '../error.js';
 import type { StoredTensor } from '../io/safetensors.js';
+import { showValue } from '../io/show-value.js';
 import { transpose } from '../io/transpose.js';
 import { Embedding } from '../nn/embedding.js';
 import { LayerNorm } from '../nn/layer-norm.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
 import { matrixShape, Tensor } from '../tensor/tensor.js';
+import type { ModelOptions } from './model.js';
 
 /** Names and tensors of a checkpoint, wherever its files are. */
 export interface TensorSource {
@@ -52,15 +54,20 @@ export class WeightReader {
   private readonly created: string[] = [];
   private readonly parameters: Parameter[] = [];
   private readonly rng: Rng;
+  /** MLPs that are left out, those of them that were found, and whether one is being read. */
+  private readonly skipped: ReadonlySet<string>;
+  private readonly found = new Set<string>();
+  private isSkipping = false;
 
   constructor(
     private readonly backend: Backend,
     private readonly source: TensorSource,
     private readonly rules: NameRules,
     private readonly initializerRange: number,
-    seed: number,
+    { seed = 0, skipMlps = [] }: Pick<ModelOptions, 'seed' | 'skipMlps'> = {},
   ) {
     this.rng = new Rng(seed, 0x1217);
+    this.skipped = new Set(skipMlps);
     this.stored = new Map(source.names().map((name) => [canonical(name, rules), name]));
   }
 
@@ -73,6 +80,22 @@ export class WeightReader {
   conv1d(path: string, outFeatures: number, inFeatures: number): Linear {
     const weight = this.parameter(`${path}.weight`, [inFeatures, outFeatures], { transposed: true });
     return new Linear(weight, this.parameter(`${path}.bias`, [outFeatures]));
+  }
+
+  /** Reads the weights of an MLP; the matrices of one that is left out stay in the file. @param name of its layer, e.g. `encoder.layer.0` */
+  ofMlp<T>(name: string, read: () => T): T {
+    this.found.add(name);
+    this.isSkipping = this.skipped.has(name);
+    try {
+      return read();
+    } finally {
+      this.isSkipping = false;
+    }
+  }
+
+  /** Whether the weights of an MLP are read. */
+  loadsMlp(name: string): boolean {
+    return !this.skipped.has(name);
   }
 
   /** Whether the checkpoint has a tensor of this name (the model's spelling). */
@@ -114,15 +137,22 @@ export class WeightReader {
       this.problems.push(`${storedName} is stored as ${stored.dtype}, expected F32, F16 or BF16`);
       return this.placeholder();
     }
+    if (this.isSkipping && shape.length > 1) return this.placeholder(matrix, shape, transposed);
     const [rows, cols] = matrixShape(matrix);
     const data = transposed ? transposeBytes(stored.data, cols, rows) : stored.data;
     const handle = this.backend.uploadBytes(data, stored.dtype, rows, cols);
     return new Parameter(this.backend, handle, matrix, shape, transposed);
   }
 
-  /** Stands for a parameter whose problem {@link WeightReader.finish} will report: of the shape asked for it could fill the memory. */
-  private placeholder(): Parameter {
-    return Parameter.of(this.backend, new Float32Array(1), [1]);
+  /**
+   * Stands, in one element, for a parameter that is left out, or whose problem {@link WeightReader.finish} will report: of the shape asked for
+   * it could fill the memory.
+   */
+  private placeholder(matrix: readonly number[] = [1], shape = matrix, isTransposed = false): Parameter {
+    const { handle } = Tensor.fromFloats(this.backend, [0], [1]);
+    const parameter = new Parameter(this.backend, handle, matrix, shape, isTransposed);
+    parameter.isLoaded = false;
+    return parameter;
   }
 
   private initialized(
@@ -161,6 +191,10 @@ export class WeightReader {
     const unexpected = [...this.stored.keys()].filter(
       (name) => !this.used.has(name) && !this.rules.ignored.some((rule) => rule.test(name)),
     );
+    const unknown = [...this.skipped].find((name) => !this.found.has(name));
+    if (unknown !== undefined) {
+      throw new DeftuneError(`skipMlps has ${showValue(unknown)}, expected some of ${[...this.found].join(', ')}`);
+    }
     const problems = [...this.problems, ...unexpected.map((name) => `${name} is unexpected`)];
     if (problems.length === 0) return;
     const shown = problems.slice(0, 12).join('; ');

@@ -1,5 +1,6 @@
 import { elementLosses, type ElementLoss } from '../ops/element-loss.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { LayerGate } from './layer-gate.js';
 
 /** What one MLP showed during a forward pass: the hook between its activation and its down-projection. */
 export interface MlpObservation {
@@ -15,12 +16,22 @@ export interface MlpObservation {
   elementMean: Tensor;
   /** Exact non-zeros of o, where they were counted already because o is not kept. */
   nonzeros?: number | undefined;
+  /** The factor on what the MLP adds, where it has one. */
+  gate?: LayerGate | undefined;
+}
+
+/** An MLP that a pass left out. */
+export interface SkippedMlp extends Pick<MlpObservation, 'name' | 'side'> {
+  /** MLPs of the pass before it that were run. */
+  after: number;
 }
 
 /** State of one forward pass. */
 export class ForwardContext {
-  /** Every MLP of the pass, in order. */
+  /** Every MLP that the pass ran, in order. */
   readonly mlps: MlpObservation[] = [];
+  /** Those that were skipped. */
+  readonly skipped: SkippedMlp[] = [];
   /** The element-wise loss that every MLP is asked for. */
   element: ElementLoss = elementLosses.none;
   /** Share of each label that is spread over all classes, 0 to 1; only the task loss reads it. */

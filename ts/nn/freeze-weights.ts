@@ -14,7 +14,8 @@ export function freezeWeights(module: Module, precision: Precision): void {
   const modules = [...module.namedModules()].map(([, child]) => child);
   const tables = new Set<Parameter>(modules.flatMap((child) => (child instanceof Embedding ? [child.weight] : [])));
   for (const child of modules) {
-    if (!(child instanceof Linear) || child.weight.requiresGrad || tables.has(child.weight)) continue;
+    if (!(child instanceof Linear) || tables.has(child.weight)) continue;
+    if (child.weight.requiresGrad || !child.weight.isLoaded) continue;
     child.weight.backend.freezeWeight(child.weight.handle, precision);
   }
 }

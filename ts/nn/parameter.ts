@@ -4,6 +4,13 @@ import { Tensor } from '../tensor/tensor.js';
 
 /** A tensor of a model: lives outside every scope, frozen unless `requiresGrad` is set. */
 export class Parameter extends Tensor {
+  /** Factor on the learning rate. */
+  rateFactor = 1;
+  /** Whether weight decay applies to it. */
+  isDecayed = true;
+  /** Whether its values are there: those of an MLP that is left out are not, and it must not be computed with. */
+  isLoaded = true;
+
   /**
    * @param storedShape its shape in a checkpoint, where it is computed with in another
    * @param isTransposed whether it is the transpose of what checkpoints hold: GPT-2 stores [in, out]

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { gateParameters } from './layer-gates.js';
 import type { PeftMethod } from './method.js';
 import { validate } from '../io/validate.js';
 
@@ -11,6 +12,9 @@ export const full: PeftMethod<Record<string, never>> = {
   inject(model) {
     for (const [, parameter] of model.namedParameters()) parameter.requiresGrad = true;
   },
-  savedParameters: (model) => new Map(model.namedParameters()),
+  savedParameters(model) {
+    const gates = gateParameters(model);
+    return new Map([...model.namedParameters()].filter(([, parameter]) => !gates.has(parameter)));
+  },
   describe: () => 'full fine-tuning',
 };

@@ -1,6 +1,7 @@
 import type { Model } from '../models/model.js';
 import { Module } from '../nn/module.js';
 import { Parameter } from '../nn/parameter.js';
+import { installGates, type LayerGateSettings } from './layer-gates.js';
 import type { PeftMethod } from './method.js';
 
 /** A property of a module, or an item of its lists, that an adapter changed. */
@@ -28,18 +29,27 @@ export class InstalledAdapter {
     slots: readonly Slot[],
     baseValues: ReadonlyMap<Parameter, Float32Array>,
     private readonly maxLength: { base: number; adapted: number },
+    /** Settings of its gates on the MLPs, where it has any. */
+    readonly gates: LayerGateSettings | undefined,
   ) {
     this.slots = [...slots];
     this.trained = new Map([...baseValues].map(([parameter, base]) => [parameter, { base, own: undefined }]));
   }
 
   /** Injects a method into a frozen model; a model that it cannot be injected into stays as it was. */
-  static inject(model: Model, method: PeftMethod<unknown>, config: unknown, seed: number): InstalledAdapter {
+  static inject(
+    model: Model,
+    method: PeftMethod<unknown>,
+    config: unknown,
+    seed: number,
+    gates?: LayerGateSettings,
+  ): InstalledAdapter {
     const before = snapshot(model);
     const parameters = [...model.namedParameters()].map(([, parameter]) => parameter);
     const { maxLength } = model.info;
     try {
       method.inject(model, config, seed);
+      if (gates) installGates(model, gates);
     } catch (error) {
       restore(changes(before), 'base');
       for (const parameter of parameters) parameter.requiresGrad = false;
@@ -50,7 +60,7 @@ export class InstalledAdapter {
     const kept = method.weightsFile === undefined ? parameters.filter(({ requiresGrad }) => requiresGrad) : [];
     const baseValues = new Map(kept.map((parameter) => [parameter, parameter.toStored()]));
     const lengths = { base: maxLength, adapted: model.info.maxLength };
-    return new InstalledAdapter(model, method, config, changes(before), baseValues, lengths);
+    return new InstalledAdapter(model, method, config, changes(before), baseValues, lengths, gates);
   }
 
   /** Takes it out: the base has the bits that it had. */

@@ -32,7 +32,10 @@ export class LoraLinear extends AdaptedLinear {
     super(base);
     if (useDora) {
       const { weight } = base;
-      const values = scope(weight.backend, () => weight.backend.readF32(this.norms()));
+      // Those of an MLP that is left out come from a file alone.
+      const values = weight.isLoaded
+        ? scope(weight.backend, () => weight.backend.readF32(this.norms()))
+        : new Float32Array(base.outFeatures);
       this.lora_magnitude_vector = Parameter.of(weight.backend, values, [base.outFeatures]);
       this.lora_magnitude_vector.requiresGrad = true;
     }

@@ -15,7 +15,14 @@ import {
 import { ADAPTERS_FILES } from './adapters-files.js';
 import type { PeftModel } from './peft-model.js';
 
-export { addStoredAdapter, applyAdapter, type Sidecar, type StoredAdapter } from './peft-files.js';
+export {
+  addStoredAdapter,
+  applyAdapter,
+  skippedMlps,
+  withGateSettings,
+  type Sidecar,
+  type StoredAdapter,
+} from './peft-files.js';
 
 /**
  * Writes an adapter in peft's format, or that of AdapterHub's `adapters` where peft does not know the method, with deftune.json beside

@@ -7,6 +7,7 @@ import type { Model } from '../models/model.js';
 import { adaptersFiles, isAdaptersConfig, readAdaptersDirectory } from './adapters-files.js';
 import { headOfFile } from './adapters-format.js';
 import { headParameters } from './head-parameters.js';
+import { closedLayers, storedGates, writeGates, type LayerGateSettings, type StoredGates } from './layer-gates.js';
 import { methodOfArchitecture, methodOfPeftType, peftMethod } from './index.js';
 import type { PeftMethod } from './method.js';
 import { DEFAULT_ADAPTER, PeftModel } from './peft-model.js';
@@ -39,6 +40,8 @@ export interface Sidecar {
   /** Name of the model's head. */
   head?: string;
   labelNames?: string[];
+  /** Gates on the MLPs; peft does not know them. */
+  layerGates?: StoredGates;
   [key: string]: unknown;
 }
 
@@ -86,7 +89,9 @@ export function adapterContent(
   const files = format === 'adapters' ? inAdapters(model, base) : inPeft(model, base);
   const { head, info } = model.base;
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
-  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...sidecar };
+  const { layerGates } = model;
+  const gates = layerGates ? { layerGates } : {};
+  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...gates, ...sidecar };
   files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
   return files;
 }
@@ -141,6 +146,7 @@ export function adapterIn(folder: Folder): StoredAdapter {
   const config = folder.has(ADAPTER_CONFIG) ? readObject(folder, ADAPTER_CONFIG) : undefined;
   const sidecar: Sidecar = folder.has(SIDECAR) ? readObject(folder, SIDECAR) : {};
   const { pathOf, name: directory } = folder;
+  if (sidecar.layerGates !== undefined) storedGates(sidecar.layerGates, pathOf(SIDECAR));
   if (!config && sidecar.method === undefined) {
     throw new DeftuneError(
       `${directory}: ${ADAPTER_CONFIG} is missing, expected an adapter directory as peft or adapters writes it`,
@@ -183,11 +189,33 @@ function numLabelsOf(tensors: ReadonlyMap<string, TensorValues>): number | undef
   return [...tensors].find(([key]) => names.some((name) => `.${key}`.endsWith(`.${name}`)))?.[1].shape[0];
 }
 
+/** A stored adapter whose gates have other settings. @throws DeftuneError where it has no gates, or a setting is out of range */
+export function withGateSettings(adapter: StoredAdapter, changes: Partial<LayerGateSettings>): StoredAdapter {
+  const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return adapter;
+  const where = adapter.pathOf(SIDECAR);
+  const { layerGates } = adapter.sidecar;
+  if (!layerGates) {
+    const [name, value] = given[0] as [string, number];
+    throw new DeftuneError(`${name} is ${value}, but ${where} has no layerGates: expected an adapter with gates`);
+  }
+  const changed = storedGates({ ...layerGates, ...Object.fromEntries(given) }, where);
+  return { ...adapter, sidecar: { ...adapter.sidecar, layerGates: changed } };
+}
+
+/** Layers whose MLP a stored adapter skips at inference, for `skipMlps`: their weights need not be read. */
+export function skippedMlps({ sidecar: { layerGates, method }, config }: StoredAdapter): string[] {
+  // What trains the whole model has weights of its own for them.
+  const isWhole = !config && peftMethod(method).weightsFile !== undefined;
+  return layerGates && !isWhole ? closedLayers(layerGates) : [];
+}
+
 /** Injects a stored adapter's method into a model and loads its weights; a model that it does not fit stays as it was. */
 export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
-  const { method, config, tensors } = settingsOf(base, adapter);
-  const model = PeftModel.inject(base, method, config, 0);
+  const { method, config, tensors, gates } = settingsOf(base, adapter);
+  const model = PeftModel.inject(base, method, config, 0, gates?.settings);
   try {
+    if (gates) writeGates(base, gates.theta, adapter.pathOf(SIDECAR));
     model.loadStateDict(tensors, adapter.directory);
   } catch (error) {
     if (method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
@@ -203,9 +231,10 @@ export function addStoredAdapter(model: PeftModel, name: string, adapter: Stored
   model.disableAdapter();
   let added = false;
   try {
-    const { method, config, tensors } = settingsOf(base, adapter);
-    model.add(name, method, () => config, 0);
+    const { method, config, tensors, gates } = settingsOf(base, adapter);
+    model.add(name, method, () => config, 0, gates?.settings);
     added = true;
+    if (gates) writeGates(base, gates.theta, adapter.pathOf(SIDECAR));
     model.loadStateDict(tensors, adapter.directory);
   } catch (error) {
     if (added) model.deleteAdapter(name);
@@ -214,11 +243,26 @@ export function addStoredAdapter(model: PeftModel, name: string, adapter: Stored
   }
 }
 
-/** What a stored adapter is in a model: its method, settings, and tensors by the method's own keys. */
-function settingsOf(
+/** What a stored adapter is in a model. */
+interface AdapterSettings {
+  method: PeftMethod<unknown>;
+  config: unknown;
+  /** By the method's own keys. */
+  tensors: Map<string, TensorValues>;
+  gates?: { settings: LayerGateSettings; theta: StoredGates['theta'] } | undefined;
+}
+
+function settingsOf(base: Model, adapter: StoredAdapter): AdapterSettings {
+  const { layerGates } = adapter.sidecar;
+  if (!layerGates) return methodOf(base, adapter);
+  const { theta, ...settings } = layerGates;
+  return { ...methodOf(base, adapter), gates: { settings, theta } };
+}
+
+function methodOf(
   base: Model,
   { directory, pathOf, format, config, sidecar, tensors, head, modelType }: StoredAdapter,
-): { method: PeftMethod<unknown>; config: unknown; tensors: Map<string, TensorValues> } {
+): AdapterSettings {
   const where = pathOf(ADAPTER_CONFIG);
   if (!config) {
     const method = peftMethod(sidecar.method, `${pathOf(SIDECAR)}: method`);

@@ -7,19 +7,23 @@ import { showValue } from '../io/show-value.js';
 import type { Model } from '../models/model.js';
 import { ForwardContext } from '../nn/forward-context.js';
 import { freezeWeights } from '../nn/freeze-weights.js';
+import { mlpBlocks } from '../nn/mlp-block.js';
 import type { Parameter } from '../nn/parameter.js';
 import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
 import { InstalledAdapter } from './installed-adapter.js';
+import { foldGates, gateSettings, readGates, type LayerGateSettings, type StoredGates } from './layer-gates.js';
 import type { TensorValues } from './saved-tensor.js';
 import { scope } from '../tensor/scope.js';
 import { definedFields } from './target-modules.js';
 import type { PeftMethod } from './method.js';
 
-/** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), and the method's own settings. */
+/** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), gates on the MLPs, and the method's own settings. */
 export interface PeftOptions {
   method: string;
   seed?: number | undefined;
+  /** Learned gates on the MLPs, which skip the closed ones at inference; `true`: with the defaults. Default none. */
+  layerGates?: true | Partial<LayerGateSettings> | undefined;
   [setting: string]: unknown;
 }
 
@@ -36,14 +40,26 @@ export class PeftModel {
   private constructor(readonly base: Model) {}
 
   /** Freezes `base` and injects the method: the adapter called `default`. */
-  static inject(base: Model, method: PeftMethod<unknown>, config: unknown, seed: number): PeftModel {
+  static inject(
+    base: Model,
+    method: PeftMethod<unknown>,
+    config: unknown,
+    seed: number,
+    gates?: LayerGateSettings,
+  ): PeftModel {
     for (const [, parameter] of base.namedParameters()) parameter.requiresGrad = false;
     const model = new PeftModel(base);
-    model.install(DEFAULT_ADAPTER, method, config, seed);
+    model.install(DEFAULT_ADAPTER, method, config, seed, gates);
     return model;
   }
 
-  private install(name: string, method: PeftMethod<unknown>, config: unknown, seed: number): void {
+  private install(
+    name: string,
+    method: PeftMethod<unknown>,
+    config: unknown,
+    seed: number,
+    gates?: LayerGateSettings,
+  ): void {
     const { base } = this;
     const virtualTokens = method.virtualTokens?.(config) ?? 0;
     if (virtualTokens > 0 && virtualTokens >= base.info.maxLength) {
@@ -51,7 +67,7 @@ export class PeftModel {
         `${method.name}: numVirtualTokens is ${virtualTokens}, expected fewer than the model's ${base.info.maxLength} positions`,
       );
     }
-    this.adapters.set(name, InstalledAdapter.inject(base, method, config, seed));
+    this.adapters.set(name, InstalledAdapter.inject(base, method, config, seed, gates));
     this.active = name;
     freezeWeights(base, base.precision);
   }
@@ -64,6 +80,12 @@ export class PeftModel {
   /** The active adapter's settings. */
   get config(): unknown {
     return this.current.config;
+  }
+
+  /** The gates on the active adapter's MLPs, with theta as it is now; undefined where it has none. */
+  get layerGates(): StoredGates | undefined {
+    const { gates } = this.current;
+    return gates && this.active !== undefined ? { ...gates, theta: readGates(this.base) } : undefined;
   }
 
   private get current(): InstalledAdapter {
@@ -86,13 +108,20 @@ export class PeftModel {
    * @param name not taken yet
    * @throws DeftuneError as {@link getPeftModel}; the model stays as it was
    */
-  addAdapter(name: string, { method: methodName, seed = 0, ...settings }: PeftOptions): void {
+  addAdapter(name: string, { method: methodName, seed = 0, layerGates, ...settings }: PeftOptions): void {
     const method = peftMethod(methodName);
-    this.add(name, method, (base) => method.configure(definedFields(settings), base), seed);
+    const gates = layerGates && gateSettings(layerGates);
+    this.add(name, method, (base) => method.configure(definedFields(settings), base), seed, gates);
   }
 
   /** As {@link PeftModel.addAdapter}, with settings made from the base while no adapter is in it. */
-  add(name: string, method: PeftMethod<unknown>, configure: (base: Model) => unknown, seed: number): void {
+  add(
+    name: string,
+    method: PeftMethod<unknown>,
+    configure: (base: Model) => unknown,
+    seed: number,
+    gates?: LayerGateSettings,
+  ): void {
     if (this.adapters.has(name) || name === BASE_ADAPTER || name === '') {
       throw new DeftuneError(
         `adapter ${showValue(name)} cannot be added, expected a name other than ${this.adapterNames.join(', ')}`,
@@ -105,7 +134,7 @@ export class PeftModel {
     const before = this.active;
     this.disableAdapter();
     try {
-      this.install(name, method, configure(this.base), seed);
+      this.install(name, method, configure(this.base), seed, gates);
     } catch (error) {
       if (before !== undefined) this.setAdapter(before);
       throw error;
@@ -215,6 +244,12 @@ export class PeftModel {
     if (!this.method.isMergeable) {
       throw new DeftuneError(`${this.method.name} cannot be merged: it is not a change of the base's weights`);
     }
+    const missing = mlpBlocks(this.base).find(({ isLoaded }) => !isLoaded);
+    if (missing) {
+      throw new DeftuneError(
+        `the MLP of ${missing.name} was left out, expected a model opened without skipMlps to merge into`,
+      );
+    }
     for (const [, layer] of adaptedLayers(this.base)) layer.merge();
   }
 
@@ -224,7 +259,7 @@ export class PeftModel {
   }
 
   /**
-   * Merges the adapter and takes its modules away. This object must not be used afterwards.
+   * Merges the adapter and takes its modules away; gates become factors of the down-projections. This object must not be used afterwards.
    *
    * @returns the plain model, with the parameters of a Hugging Face checkpoint
    * @throws DeftuneError where the method cannot be merged.
@@ -233,6 +268,7 @@ export class PeftModel {
     this.merge();
     for (const [name, adapter] of this.adapters) if (name !== this.active) adapter.dispose();
     for (const [path, layer] of adaptedLayers(this.base)) this.base.replaceModule(path, layer.unload());
+    foldGates(this.base);
     return this.base;
   }
 
@@ -290,7 +326,11 @@ function isCopy(key: string, expected: ReadonlyMap<string, unknown>): boolean {
  * @example getPeftModel(model, { method: 'lora', r: 8, loraAlpha: 16, targetModules: ['query', 'value'] })
  * @throws DeftuneError naming an unknown method or a setting out of range.
  */
-export function getPeftModel(model: Model, { method: name, seed = 0, ...settings }: PeftOptions): PeftModel {
+export function getPeftModel(
+  model: Model,
+  { method: name, seed = 0, layerGates, ...settings }: PeftOptions,
+): PeftModel {
   const method = peftMethod(name);
-  return PeftModel.inject(model, method, method.configure(definedFields(settings), model), seed);
+  const gates = layerGates && gateSettings(layerGates);
+  return PeftModel.inject(model, method, method.configure(definedFields(settings), model), seed, gates);
 }

@@ -32,6 +32,8 @@ export interface RunResult {
   /** Validation sets after the first, e.g. MNLI's mismatched one; metric and density as above. */
   otherSets?: { name: string; metricName: string; metric: number; density: number }[] | undefined;
   layerDensity: number[];
+  /** Layers whose MLP was skipped, where any was. */
+  skippedMlps?: string[] | undefined;
   layerNames: string[];
   seconds: number;
   steps: number;

@@ -14,6 +14,7 @@ export interface CompareRows {
 export function compareRows(result: CompareResult): CompareRows {
   const summary = summarize(result);
   const hasSides = result.runs.some(({ encoderDensity }) => encoderDensity !== undefined);
+  const skips = result.runs.some(({ skippedMlps }) => skippedMlps !== undefined);
   const otherSets = result.runs[0]?.otherSets ?? [];
   const rows = seriesOf(result.runs).flatMap(({ name, variant, alpha }) => {
     const { peft, deft, densityChange } = summarize(withAlpha(result, alpha));
@@ -27,6 +28,7 @@ export function compareRows(result: CompareResult): CompareRows {
         formatSpread(v.density, 100),
         ...(hasSides ? [formatSpread(v.encoderDensity, 100), formatSpread(v.decoderDensity, 100)] : []),
         variant === 'DEFT' ? formatSpread(densityChange) : NONE,
+        ...(skips ? [formatSpread(v.skippedMlps, 1, 1)] : []),
         formatSpread(v.seconds, 1, 1),
         String(v.seeds.length),
       ],
@@ -41,6 +43,7 @@ export function compareRows(result: CompareResult): CompareRows {
     'density %',
     ...sides,
     'density change %',
+    ...(skips ? ['MLPs skipped'] : []),
     'seconds',
     'seeds',
   ];

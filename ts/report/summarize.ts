@@ -26,6 +26,8 @@ export interface VariantSummary {
   /** Of an encoder-decoder's two sides. */
   encoderDensity: Spread | undefined;
   decoderDensity: Spread | undefined;
+  /** How many MLPs were skipped. */
+  skippedMlps: Spread | undefined;
   seconds: Spread | undefined;
 }
 
@@ -72,6 +74,7 @@ function summarizeVariant(variant: RunVariant, all: readonly RunResult[]): Varia
     density: spread(runs.map((r) => r.density)),
     encoderDensity: spread(runs.flatMap((r) => r.encoderDensity ?? [])),
     decoderDensity: spread(runs.flatMap((r) => r.decoderDensity ?? [])),
+    skippedMlps: spread(runs.map((r) => r.skippedMlps?.length ?? 0)),
     seconds: spread(runs.map((r) => r.seconds)),
   };
 }

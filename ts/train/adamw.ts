@@ -22,8 +22,9 @@ export class AdamW implements Optimizer {
     for (const { name, parameter, weightDecay } of this.parameters) {
       const grad = gradients.get(parameter);
       if (!grad) continue;
+      const rate = lr * parameter.rateFactor;
       const [m, v] = [this.moments.get(name, 'm'), this.moments.get(name, 'v')];
-      this.backend.adamwStep(parameter.handle, grad, m, v, lr, beta1, beta2, eps, weightDecay, this.step, gradScale);
+      this.backend.adamwStep(parameter.handle, grad, m, v, rate, beta1, beta2, eps, weightDecay, this.step, gradScale);
     }
   }
 

@@ -1,6 +1,6 @@
 import { batchIndices, type Example, type RaggedBatch } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
-import { DensityMeter, type DensitySummary } from '../density/mean-density.js';
+import { DensityMeter, type DensitySummary, type LayerDensity } from '../density/mean-density.js';
 import { noGrad } from '../autograd/node.js';
 import { generate } from '../generation/generate.js';
 import type { HeadOutput } from '../heads/head.js';
@@ -16,7 +16,7 @@ export interface Predictions extends DensitySummary {
   outputs: HeadOutput[];
   /** Mean task loss over all labels; NaN without labels. */
   loss: number;
-  layerDensity: { name: string; density: number }[];
+  layerDensity: LayerDensity[];
   tokens: number;
 }
 
@@ -57,7 +57,7 @@ export async function predict(
           }
           outputs.push(output);
         }
-        meter.add(context.mlps);
+        meter.add(context.mlps, context.skipped);
         observe?.(context.mlps, batch);
       }),
     );
@@ -91,7 +91,7 @@ export interface Evaluation extends DensitySummary {
   metric: number;
   /** Every metric by name, the main one first. */
   metrics: Record<string, number>;
-  layerDensity: { name: string; density: number }[];
+  layerDensity: LayerDensity[];
   examples: number;
   /** What a reader must know, e.g. that the model answers a constant. */
   warnings: string[];

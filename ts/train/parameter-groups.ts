@@ -12,7 +12,7 @@ export function parameterGroups(
   noDecay: readonly string[],
 ): OptimizedParameter[] {
   return [...parameters].map(([name, parameter]) => {
-    const isExempt = noDecay.some((end) => name === end || name.endsWith(`.${end}`));
+    const isExempt = !parameter.isDecayed || noDecay.some((end) => name === end || name.endsWith(`.${end}`));
     return { name, parameter, weightDecay: isExempt ? 0 : weightDecay };
   });
 }

@@ -33,7 +33,7 @@ export class Sgd implements Optimizer {
         backend.addInPlace(direction, buffer, momentum);
         backend.writeF32(buffer, backend.readF32(direction));
       }
-      backend.addInPlace(parameter.handle, direction, -lr);
+      backend.addInPlace(parameter.handle, direction, -lr * parameter.rateFactor);
       backend.free(direction);
     }
   }

@@ -16,8 +16,10 @@ export interface StepLosses extends DensitySummary {
   /** taskLoss + Σ weight · auxiliary loss */
   loss: number;
   taskLoss: number;
-  /** Auxiliary losses without their weights; 0 where there are none. */
+  /** The auxiliary loss of that name without its weight; 0 where there is none. */
   densityLoss: number;
+  /** Other auxiliary losses by name, without their weights, where there are any. */
+  auxiliary?: Record<string, number>;
   /** Real tokens. */
   tokens: number;
 }
@@ -74,9 +76,12 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
         if (sum === undefined) gradients.set(parameter, backend.keep(gradient, 1));
         else backend.addInPlace(sum, gradient, 1);
       }
-      const { tokens, ...means } = losses;
-      for (const [key, value] of Object.entries(means) as [keyof StepLosses, number][]) {
+      const { tokens, auxiliary, ...means } = losses;
+      for (const [key, value] of Object.entries(means) as [keyof typeof means, number][]) {
         total[key] = (total[key] ?? 0) + value * share;
+      }
+      for (const [name, value] of Object.entries(auxiliary ?? {})) {
+        total.auxiliary = { ...total.auxiliary, [name]: (total.auxiliary?.[name] ?? 0) + value * share };
       }
       total.tokens += tokens;
     });
@@ -98,7 +103,7 @@ function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: T
     context.recompute = recompute;
     for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
     let loss = model.taskLoss(batch, context);
-    const losses = {
+    const losses: StepLosses = {
       loss: 0,
       taskLoss: loss.item(),
       densityLoss: 0,
@@ -107,7 +112,8 @@ function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: T
     };
     for (const auxiliary of auxiliaryLosses) {
       const value = auxiliary.compute(context);
-      losses.densityLoss += value.item();
+      if (auxiliary.name === 'densityLoss') losses.densityLoss = value.item();
+      else losses.auxiliary = { ...losses.auxiliary, [auxiliary.name]: value.item() };
       loss = add(loss, scale(value, auxiliary.weight));
     }
     losses.loss = loss.item();

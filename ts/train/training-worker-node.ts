@@ -8,6 +8,7 @@ import { DeftuneError } from '../error.js';
 import { loadDataset } from '../heads/load-dataset-node.js';
 import { AutoModel } from '../models/auto-model-node.js';
 import { adapterFiles, saveAdapter } from '../peft/peft-files-node.js';
+import { gatePenalty } from '../peft/gate-penalty.js';
 import { getPeftModel } from '../peft/peft-model.js';
 import { checkpointDirectory } from './checkpoint-directory-node.js';
 import type { TrainingJob, WorkerMessage } from './train-in-worker-node.js';
@@ -34,7 +35,7 @@ async function run(job: TrainingJob): Promise<TrainResult> {
     trainDataset: await load(job.trainFile),
     evalDataset: job.evalFile === undefined ? undefined : await load(job.evalFile),
     args: job.args,
-    auxiliaryLosses: density ? [densityLoss(density, base.info.activation)] : [],
+    auxiliaryLosses: [...(density ? [densityLoss(density, base.info.activation)] : []), ...gatePenalty(model)],
     checkpoints:
       checkpoints &&
       checkpointDirectory(checkpoints.directory, {

@@ -13,7 +13,8 @@ import { textLimit } from '../heads/encode-text.js';
 import { prepareExamples } from '../heads/prepare-examples.js';
 import { memoryFolder, type Files, type Folder } from '../io/folder.js';
 import { modelIn } from '../models/model-in-folder.js';
-import { adapterContent, adapterIn, applyAdapter } from '../peft/peft-files.js';
+import { adapterContent, adapterIn, applyAdapter, skippedMlps } from '../peft/peft-files.js';
+import { gatePenalty } from '../peft/gate-penalty.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
 import { evaluate, predict } from '../train/evaluate.js';
@@ -86,6 +87,8 @@ export class WorkerSession implements Calls {
       head: labels.head,
       numLabels: modelOptions.numLabels ?? labels.numLabels ?? adapter?.numLabels,
       labelNames: labels.labelNames,
+      // To learn from records, a gate must be able to open again.
+      skipMlps: adapter && !trainRecords?.length ? skippedMlps(adapter) : undefined,
       onNotice: (notice) => notices.push(notice),
     })(backend);
     if (!adapter && !job.peft) throw new DeftuneError('peft is missing, expected a method or an adapter to go on with');
@@ -118,7 +121,7 @@ export class WorkerSession implements Calls {
         evalDataset,
         args,
         metricNames,
-        auxiliaryLosses: loss ? [loss] : [],
+        auxiliaryLosses: [...(loss ? [loss] : []), ...gatePenalty(model)],
         checkpoints: store,
         signal: this.stopping.signal,
         onStep: async (log, totalSteps) => {

@@ -22,6 +22,7 @@ import {
 } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
 import { describeDensity } from '../ui/describe-density.js';
+import { describeSkipped } from '../ui/describe-gates.js';
 import { DensityDetail } from '../ui/density-detail.js';
 import { formatPercent } from '../ui/format.js';
 import { createProgress } from '../ui/progress.js';
@@ -64,7 +65,8 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
       colAligns: ['left', 'right'],
       style: { head: [], border: [] },
     });
-    for (const layer of result.layerDensity) table.push([layer.name, formatPercent(layer.density, 2)]);
+    for (const layer of result.layerDensity)
+      table.push([layer.name, layer.skipped ? 'skipped' : formatPercent(layer.density, 2)]);
     const { density: mean, encoderDensity, decoderDensity, layerDensity, tokens } = result;
     if (encoderDensity !== undefined) table.push(['encoder', formatPercent(encoderDensity, 2)]);
     if (decoderDensity !== undefined) table.push(['decoder', formatPercent(decoderDensity, 2)]);
@@ -83,7 +85,10 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
         },
         detail: detail?.json(),
       },
-      detail ? [detail.describe(), `mean ${describeDensity(result)}`] : [table.toString()],
+      [
+        ...(detail ? [detail.describe(), `mean ${describeDensity(result)}`] : [table.toString()]),
+        ...[describeSkipped(layerDensity) ?? []].flat(),
+      ],
       options.json,
     );
   });

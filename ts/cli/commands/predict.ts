@@ -10,6 +10,7 @@ import { openModel } from '../open-model.js';
 import { addCommonOptions, addModelOptions, integer, type CommonOptions, type ModelPathOptions } from '../options.js';
 import { print, truncationNotes, warn } from '../output.js';
 import { describeDensity } from '../ui/describe-density.js';
+import { describeSkipped } from '../ui/describe-gates.js';
 import { createProgress } from '../ui/progress.js';
 
 interface PredictOptions extends CommonOptions, ModelPathOptions {
@@ -40,7 +41,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     });
     const { examples, truncated } = await prepare({ records, fileName: options.input });
     const progress = createProgress(examples.length, { label: 'predict' });
-    const { outputs, density, encoderDensity, decoderDensity } = await predictExamples(base, examples, {
+    const { outputs, density, encoderDensity, decoderDensity, layerDensity } = await predictExamples(base, examples, {
       batchSize: options.batchSize,
       onProgress: (done) => {
         progress.update(done);
@@ -54,7 +55,7 @@ export const predict = addModelOptions(addCommonOptions(new Command('predict')))
     print(
       { output: options.output, examples: lines.length, truncated, density, encoderDensity, decoderDensity },
       [
-        `${lines.length} predictions: ${options.output} (${describeDensity({ density, encoderDensity, decoderDensity })})`,
+        `${lines.length} predictions: ${options.output} (${[describeDensity({ density, encoderDensity, decoderDensity }), describeSkipped(layerDensity) ?? []].flat().join(', ')})`,
       ],
       options.json,
     );

@@ -13,12 +13,14 @@ import { weightsAndBiases } from '../../train/weights-and-biases.js';
 import { catchSignals } from '../catch-signals.js';
 import { DENSITY_OPTIONS, densityBudget, densitySettings } from '../density-settings.js';
 import { describeMachine } from '../describe-machine.js';
+import { GATE_OPTIONS } from '../gate-settings.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
 import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
 import { trainingRun, type Saving } from '../training-run.js';
 import { describeDensity } from '../ui/describe-density.js';
+import { describeGates } from '../ui/describe-gates.js';
 import { describeEvaluation, evaluationJson, otherSetsJson } from '../ui/describe-evaluation.js';
 import { formatMetric, formatSeconds } from '../ui/format.js';
 
@@ -70,6 +72,10 @@ export const train = addRunOptions(
       const given = DENSITY_OPTIONS.filter((name) => options[name] !== undefined);
       warn(given.map((name) => `${name} has no effect without --density, which makes a run DEFT`));
     }
+    if (!options.layerGates && options.adapter === undefined) {
+      const given = GATE_OPTIONS.filter((name) => options[name] !== undefined);
+      warn(given.map((name) => `${name} has no effect without --layer-gates`));
+    }
     const density = isPlain ? undefined : densitySettings(options, options.density);
     let log: JsonLinesWriter | undefined;
     const write = (entry: unknown): void => {
@@ -85,6 +91,7 @@ export const train = addRunOptions(
       backend,
       seed: options.seed,
       density,
+      isGated: options.layerGates,
       label: density ? 'DEFT' : 'PEFT',
       onStep: write,
       onEvaluate: write,
@@ -111,6 +118,7 @@ export const train = addRunOptions(
       out: options.out,
       method: run.method,
       density: run.density ?? null,
+      ...(model.layerGates ? { layerGates: model.layerGates } : {}),
       trainable: model.describeTrainable(),
       steps: result.steps,
       resumedAfter: result.resumedAfter,
@@ -137,6 +145,7 @@ export const train = addRunOptions(
         `${run.method}; ${model.describeTrainable()}`,
         `${result.steps} steps in ${formatSeconds(result.seconds)} on ${describeMachine(backend)}`,
         outcome,
+        ...(model.layerGates ? [describeGates(model.layerGates)] : []),
         ...run.otherSets.map(({ name, evaluation }) => describeEvaluation(evaluation, name)),
         `adapter: ${options.out}`,
       ],

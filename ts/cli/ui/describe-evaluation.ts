@@ -1,5 +1,6 @@
 import type { Evaluation } from '../../train/evaluate.js';
 import { describeDensity } from './describe-density.js';
+import { describeSkipped } from './describe-gates.js';
 import { formatMetric } from './format.js';
 
 /** A validation set's result by the set's name. */
@@ -26,7 +27,8 @@ export function otherSetsJson(sets: readonly NamedEvaluation[]): Record<string, 
 
 /** One line for people: metric, loss, density, and the set's name where there are several. */
 export function describeEvaluation(evaluation: Evaluation, name?: string): string {
-  const { metricName, metric, loss, examples } = evaluation;
+  const { metricName, metric, loss, examples, layerDensity } = evaluation;
+  const skipped = describeSkipped(layerDensity);
   const set = name === undefined ? '' : `${name}: `;
-  return `${set}${metricName} ${formatMetric(metric)}, loss ${loss.toFixed(4)}, ${describeDensity(evaluation)} on ${examples} examples`;
+  return `${set}${metricName} ${formatMetric(metric)}, loss ${loss.toFixed(4)}, ${describeDensity(evaluation)} on ${examples} examples${skipped === undefined ? '' : `, ${skipped}`}`;
 }
