@@ -52,7 +52,7 @@ function run(
     if (step % 10 !== 0) continue;
     const alpha = controller.weight;
     const metric = 0.8 - 0.3 * Math.max(0, 0.15 - density) + noise * rng.nextNormal();
-    const evaluation = { loss: 1 - metric, metric, density };
+    const evaluation = { step, loss: 1 - metric, metric, density };
     controller.onEvaluate?.(evaluation);
     const entry = { step, alpha, metric, density, score: controller.score?.(evaluation) ?? Number.NaN };
     seen.push(entry);
@@ -83,6 +83,35 @@ test('a noisy metric does not stop it', (t) => {
   t.true(seen.every(({ metric }) => metric > 0.74));
 });
 
+test('with a reference there is no plain phase but the time until the model is within the budget', (t) => {
+  // Its metric comes to 0.8 in 150 steps.
+  const controller = densityController(loss(), { maxMetricDrop: 1, reference: 0.8 });
+  const alphas: number[] = [];
+  for (let step = 1; step <= 200; step++) {
+    controller.beginStep?.(step, 400);
+    alphas.push(controller.weight);
+    controller.onStep?.({ taskLoss: 0.5, density: 0.3 });
+    const metric = 0.5 + 0.3 * Math.min(1, step / 150);
+    if (step % 10 === 0) controller.onEvaluate?.({ loss: 1, metric, density: 0.3 });
+  }
+  // 0.79 is reached at step 145, and seen at 150.
+  t.true(alphas.slice(0, 150).every((alpha) => alpha === 0));
+  t.true(alphas.slice(150).every((alpha) => alpha > 0));
+  const dear = best(run(densityController(loss(), { maxMetricDrop: 1, reference: 0.81 })));
+  const cheap = best(run(densityController(loss(), { maxMetricDrop: 1, reference: 0.79 })));
+  t.true(cheap.density < dear.density - 0.02, `${cheap.density}, ${dear.density}`);
+});
+
+test('once the density is held the aim no longer falls, and the last evaluation within the budget is the best', (t) => {
+  const seen = run(densityController(loss(), { maxMetricDrop: 30, holdFrom: 0.5 }));
+  const at = (step: number): number => seen.find((entry) => entry.step === step)?.density ?? Number.NaN;
+  t.true(at(200) < 0.3 * at(120));
+  t.true(at(400) > 0.7 * at(250), `${at(250)}, ${at(400)}`);
+  t.is(best(seen).step, 400);
+  const falling = run(densityController(loss(), { maxMetricDrop: 30, holdFrom: 1 }));
+  t.true((falling.at(-1)?.density ?? 1) < 0.8 * at(400));
+});
+
 test('a target is held without a plain phase, whatever alpha was at first', (t) => {
   for (const first of [0.003, 0.3]) {
     const seen = run(densityController(loss(first), { targetDensity: 0.2 }));
@@ -107,12 +136,12 @@ test('evaluations within the budget are ranked by density, the others by what th
   const controller = densityController(loss(), { maxMetricDrop: 2 });
   controller.beginStep?.(1, 10);
   controller.onEvaluate?.({ loss: 1, metric: 0.8, density: 0.3 });
-  const score = (metric: number, density: number): number => controller.score?.({ loss: 1, metric, density }) ?? NaN;
+  const score = (metric: number, density: number): number => controller.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
   t.true(score(0.79, 0.1) > score(0.85, 0.2));
   t.true(score(0.85, 0.2) > score(0.77, 0.01));
   t.true(score(0.77, 0.01) > score(0.6, 0.001));
   const target = densityController(loss(), { targetDensity: 0.1 });
-  const ranked = (metric: number, density: number): number => target.score?.({ loss: 1, metric, density }) ?? NaN;
+  const ranked = (metric: number, density: number): number => target.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
   t.true(ranked(0.8, 0.09) > ranked(0.7, 0.05), 'below the target the better metric wins');
   t.true(ranked(0.7, 0.09) > ranked(0.8, 0.12));
 });
@@ -146,6 +175,8 @@ test('what cannot be is refused in one line', (t) => {
   refused({ maxMetricDrop: -1 }, /maxMetricDrop is -1/);
   refused({ targetDensity: 8 }, /targetDensity is 8/);
   refused({ maxMetricDrop: 1, descent: 1 }, /descent is 1/);
+  refused({ maxMetricDrop: 1, holdFrom: 2 }, /holdFrom is 2/);
+  refused({ maxMetricDrop: 1, reference: Number.NaN }, /reference is NaN/);
   const controller = densityController(loss(), { maxMetricDrop: 1 });
   controller.beginStep?.(39, 100);
   t.throws(() => controller.beginStep?.(40, 100), {

@@ -39,12 +39,14 @@ export async function compareRuns({
   const noticed = new Set<string>();
   const variants = [undefined, ...densities];
   for (const [index, seed] of seeds.entries()) {
+    let plainMetric: number | undefined;
     for (const [place, density] of variants.entries()) {
       const variant = density ? 'DEFT' : 'PEFT';
       const alpha = density?.loss.alpha;
       const name = `${variant}${density && densities.length > 1 ? ` alpha ${alpha}` : ''}`;
       const run = await trainingRun({
-        ...{ options, data, backend, seed, density, isGated: density && options.layerGates },
+        ...{ options, data, backend, seed, density: density && withReference(density, plainMetric) },
+        isGated: density && options.layerGates,
         label: `${name} seed ${seed} (${index * variants.length + place + 1} of ${seeds.length * variants.length})`,
       });
       for (const notice of run.notices) {
@@ -52,6 +54,7 @@ export async function compareRuns({
         noticed.add(notice);
       }
       described = run;
+      if (!density) plainMetric = run.result.evaluation?.metric;
       if (run.density !== undefined) losses.add(run.density);
       runs.push(
         await runResult(run, { variant, seed, alpha, withActivations: index === 0 }).finally(() => {
@@ -73,4 +76,10 @@ export async function compareRuns({
     command,
     runs,
   };
+}
+
+/** A budget's drop is counted from the plain run of the same seed, unless the command says from what. */
+function withReference(settings: DensitySettings, reference: number | undefined): DensitySettings {
+  const { budget } = settings;
+  return budget ? { ...settings, budget: { ...budget, reference: budget.reference ?? reference } } : settings;
 }

@@ -26,8 +26,10 @@ export function densitySettings(options: RunOptions, loss: DensityLossOptions['l
 }
 
 /** The budget, where the command line has one. */
-export function densityBudget({ maxMetricDrop, targetDensity }: RunOptions): DensityBudget | undefined {
-  return maxMetricDrop === undefined && targetDensity === undefined ? undefined : { maxMetricDrop, targetDensity };
+export function densityBudget(options: RunOptions): DensityBudget | undefined {
+  const { maxMetricDrop, targetDensity, referenceMetric } = options;
+  if (maxMetricDrop === undefined && targetDensity === undefined) return undefined;
+  return { maxMetricDrop, targetDensity, reference: referenceMetric && referenceMetric / 100 };
 }
 
 /** Options that only a density loss reads. */
@@ -37,4 +39,4 @@ export const DENSITY_OPTIONS = [
 ] as const;
 
 /** Options of a budget. */
-export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity'] as const;
+export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity', 'referenceMetric'] as const;

@@ -9,8 +9,18 @@ export interface DensityBudget {
   maxMetricDrop?: number | undefined;
   /** Density (0 to 1) that is enough. */
   targetDensity?: number | undefined;
-  /** Share of the run, from its start, that is trained without the density loss, to know the metric without it; default 0.2. */
+  /**
+   * Main metric of a plain run, where it is known, that the fall is counted from. The density loss then begins as soon as the model is
+   * within the budget. Default: the best (smoothed) metric of the run itself.
+   */
+  reference?: number | undefined;
+  /**
+   * Without a reference, share of the run, from its start, that is trained without the density loss, to know the metric without it;
+   * default 0.2.
+   */
   plainShare?: number | undefined;
+  /** Share of the run after which the density aimed at falls no further for the metric's sake, so that the metric recovers; default 0.7. */
+  holdFrom?: number | undefined;
   /** Density aimed at after an evaluation within the budget, as a share of that evaluation's, 0.1 to 1 exclusive; default 0.85. */
   descent?: number | undefined;
 }
@@ -19,7 +29,9 @@ const schema = z
   .strictObject({
     maxMetricDrop: z.number().min(0).max(100).optional(),
     targetDensity: z.number().min(0).max(1).optional(),
+    reference: z.number().optional(),
     plainShare: z.number().min(0).max(0.9).default(0.2),
+    holdFrom: z.number().min(0).max(1).default(0.7),
     descent: z.number().min(0.1).lt(1).default(0.85),
   })
   .refine(({ maxMetricDrop, targetDensity }) => maxMetricDrop !== undefined || targetDensity !== undefined, {
@@ -35,9 +47,13 @@ interface ControllerState {
   setpoint: number | undefined;
   /** As in the budget; nearer to 1 after each evaluation that was out of it. */
   descent: number;
-  /** Highest smoothed metric so far; of the plain phase at first. */
+  /** The one given, else the highest smoothed metric so far; of the plain phase at first. */
   reference: number | undefined;
   smoothed: number | undefined;
+  /** The last evaluation was within the budget, or of the plain phase. */
+  wasWithin: boolean;
+  /** The plain phase is over. */
+  hasBegun: boolean;
 }
 
 /** Share of a new evaluation in the smoothed metric: small validation sets are noisy. */
@@ -60,8 +76,9 @@ const TIE = 1e-4;
 
 /**
  * A density loss whose alpha nobody has to guess. Each evaluation within the budget lowers the density that is aimed at, each that is not
- * takes it back, and alpha follows that aim from step to step. Evaluations are ranked by density among those within the budget, so that a trainer that loads the best one ends with the
- * sparsest model that held it. The run needs an evaluation set and regular evaluations, e.g. `evalSteps: 0.04`.
+ * takes it back, and alpha follows that aim from step to step. In the last part of the run the density is held. A trainer that loads the
+ * best evaluation ends with the last one of that part that is within the budget, else with the sparsest one before that is. The run needs
+ * an evaluation set and regular evaluations, e.g. `evalSteps: 0.04`.
  *
  * The loss's own alpha is where the search starts.
  *
@@ -72,13 +89,14 @@ export function densityController<T extends AuxiliaryLoss>(
   budget: DensityBudget,
 ): AuxiliaryLoss & { description: string } {
   const given = Object.fromEntries(Object.entries(budget).filter(([, value]) => value !== undefined));
-  const { maxMetricDrop, targetDensity = 0, plainShare, descent } = validate(schema, given, 'density budget');
+  const { maxMetricDrop, targetDensity = 0, reference, plainShare, holdFrom, descent } = validate(schema, given, 'density budget');
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = {
     ...{ alpha: loss.weight, density: undefined, setpoint: undefined, descent },
-    ...{ reference: undefined, smoothed: undefined },
+    ...{ reference, smoothed: undefined, hasBegun: !Number.isFinite(drop), wasWithin: true },
   };
   let isPlain = true;
+  let isHeld = false;
   const limits = [
     ...(maxMetricDrop === undefined ? [] : [`at most ${maxMetricDrop} points below plain`]),
     ...(budget.targetDensity === undefined ? [] : [`density ${targetDensity}`]),
@@ -91,7 +109,9 @@ export function densityController<T extends AuxiliaryLoss>(
     },
     beginStep(step, totalSteps) {
       loss.beginStep?.(step, totalSteps);
-      isPlain = Number.isFinite(drop) && step <= plainShare * totalSteps;
+      if (reference === undefined && step > plainShare * totalSteps) state.hasBegun = true;
+      isPlain = !state.hasBegun;
+      isHeld = Number.isFinite(drop) && step > holdFrom * totalSteps;
       if (isPlain || state.smoothed !== undefined || step < (plainShare + 0.2) * totalSteps) return;
       throw new DeftuneError(
         `density budget: no evaluation up to step ${step} of ${totalSteps}, expected an evaluation set and evalSteps below ${Math.ceil(plainShare * totalSteps)}`,
@@ -108,18 +128,28 @@ export function densityController<T extends AuxiliaryLoss>(
     onEvaluate({ metric, density }) {
       const before = state.smoothed;
       state.smoothed = before === undefined ? metric : before + METRIC_SMOOTHING * (metric - before);
-      state.reference = Math.max(state.reference ?? -Infinity, state.smoothed);
-      if (isPlain || metric >= state.reference - drop) {
+      state.reference = reference ?? Math.max(state.reference ?? -Infinity, state.smoothed);
+      const isWithin = metric >= state.reference - drop;
+      if (reference !== undefined && isWithin) state.hasBegun = true;
+      const wasWithin = state.wasWithin;
+      state.wasWithin = isPlain || isWithin;
+      if (state.wasWithin) {
         // From where the density is, not from the last aim: one that runs ahead would drive alpha to its limit.
-        state.setpoint = Math.max(targetDensity, density * state.descent);
+        if (!isHeld) state.setpoint = Math.max(targetDensity, density * state.descent);
         return;
       }
-      state.setpoint = Math.max(targetDensity, density * RETREAT_DENSITY);
+      // A density that is held is not left for one that has crept up meanwhile.
+      const from = isHeld ? Math.min(density, state.setpoint ?? density) : density;
+      state.setpoint = Math.max(targetDensity, from * (isHeld ? Math.sqrt(RETREAT_DENSITY) : RETREAT_DENSITY));
+      // Once for each time that the budget is left: the density answers late, and alpha would be gone before it has.
+      if (!wasWithin) return;
       state.descent = Math.sqrt(state.descent);
       state.alpha *= RETREAT_ALPHA;
     },
-    score({ metric, density }) {
+    score({ metric, density, step }) {
       const shortfall = (state.reference ?? -Infinity) - drop - metric;
+      // While the density is held, evaluations differ by chance: to choose among them would be to choose luck.
+      if (isHeld && shortfall <= 0) return 1 + step;
       // Within the budget: 0 to 1, sparser is better, and what is below the target is as good as it. Else below 0, by how much is lacking.
       // Of those that are dense enough alike, the better metric.
       return shortfall > 0 ? -shortfall : 1 - Math.max(density, targetDensity) + TIE * metric;

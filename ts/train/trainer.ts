@@ -274,7 +274,7 @@ export class Trainer {
   }
 
   /** What evaluations are compared by: larger is better. */
-  private bestValue(evaluation: Evaluation): number {
+  private bestValue(evaluation: EvaluationLog): number {
     if (this.ranker) return this.ranker.score(evaluation);
     const { metric, metrics, loss } = evaluation;
     const name = this.args.metricForBestModel;
