@@ -136,12 +136,14 @@ test('evaluations within the budget are ranked by density, the others by what th
   const controller = densityController(loss(), { maxMetricDrop: 2 });
   controller.beginStep?.(1, 10);
   controller.onEvaluate?.({ loss: 1, metric: 0.8, density: 0.3 });
-  const score = (metric: number, density: number): number => controller.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
+  const score = (metric: number, density: number): number =>
+    controller.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
   t.true(score(0.79, 0.1) > score(0.85, 0.2));
   t.true(score(0.85, 0.2) > score(0.77, 0.01));
   t.true(score(0.77, 0.01) > score(0.6, 0.001));
   const target = densityController(loss(), { targetDensity: 0.1 });
-  const ranked = (metric: number, density: number): number => target.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
+  const ranked = (metric: number, density: number): number =>
+    target.score?.({ step: 1, loss: 1, metric, density }) ?? NaN;
   t.true(ranked(0.8, 0.09) > ranked(0.7, 0.05), 'below the target the better metric wins');
   t.true(ranked(0.7, 0.09) > ranked(0.8, 0.12));
 });

@@ -89,7 +89,14 @@ export function densityController<T extends AuxiliaryLoss>(
   budget: DensityBudget,
 ): AuxiliaryLoss & { description: string } {
   const given = Object.fromEntries(Object.entries(budget).filter(([, value]) => value !== undefined));
-  const { maxMetricDrop, targetDensity = 0, reference, plainShare, holdFrom, descent } = validate(schema, given, 'density budget');
+  const {
+    maxMetricDrop,
+    targetDensity = 0,
+    reference,
+    plainShare,
+    holdFrom,
+    descent,
+  } = validate(schema, given, 'density budget');
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = {
     ...{ alpha: loss.weight, density: undefined, setpoint: undefined, descent },
