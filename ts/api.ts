@@ -19,6 +19,7 @@ export {
   type ProfileOptions,
   type SkippedWork,
 } from './density/activation-profile.js';
+export { profileMean, type ProfileMean } from './density/profile-mean.js';
 export { kernelGain, type KernelGain } from './density/kernel-gain.js';
 export { densityController, type DensityBudget } from './density/density-controller.js';
 export { DENSITY_LOSSES } from './density/losses/index.js';

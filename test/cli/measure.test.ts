@@ -101,10 +101,11 @@ test('density --detail: thresholds, tokens, neurons, work and time', async (t) =
   const result = await runJson(t, [...args, '--thresholds', '0,1']);
   const detail = result['detail'] as {
     layers: { density: number; thresholded: { density: number }[]; byPosition: number[]; specialTokens: number }[];
+    mean: { density: number };
     energyRatio: number;
     skipped: number;
     mlp: number;
-    downProjection: { sparse: number; dense: number };
+    downProjections: { sparse: number; dense: number };
   };
   for (const [index, layer] of detail.layers.entries()) {
     t.true(Math.abs(layer.density - ((result['layerDensity'] as LayerDensity[])[index]?.density ?? 0)) < 1e-12);
@@ -114,14 +115,31 @@ test('density --detail: thresholds, tokens, neurons, work and time', async (t) =
   // [CLS] and words: as many positions as the longer text has tokens.
   t.true((detail.layers[0]?.byPosition.length ?? 0) >= 5);
   t.true(Math.abs(detail.energyRatio - (detail.mlp - detail.skipped) / detail.mlp) < 1e-12 && detail.energyRatio < 1);
-  t.true(detail.downProjection.sparse > 0 && detail.downProjection.dense > 0);
-  const { stdout } = await runDeftune(t, args);
+  t.true(detail.downProjections.sparse > 0 && detail.downProjections.dense > 0);
+  const tables = join(folder, 'tables');
+  const { stdout } = await runDeftune(t, [...args, '--csv', tables]);
+  const rows = (name: string): string[][] =>
+    readFileSync(join(tables, name), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(','));
+  for (const [index, [, side, , neurons, density]] of rows('layers.csv').entries()) {
+    t.is(side, 'encoder');
+    t.is(Number(density), detail.layers[index]?.density);
+    const own = rows('neurons.csv').filter(([layer]) => layer === `encoder.layer.${index}`);
+    t.is(own.length, Number(neurons));
+    t.true(Math.abs(own.reduce((sum, row) => sum + Number(row[3]), 0) / own.length - Number(density)) < 1e-6);
+  }
+  t.is(rows('positions.csv').length, 3 * (detail.layers[0]?.byPosition.length ?? 0));
+  t.true(Math.abs(detail.mean.density - (result['density'] as number)) < 1e-12);
   for (const words of [
     '|o| > 0.01 %',
     'special tokens %',
     'always on',
     'multiply-adds',
     'with zero-skip',
+    '│ mean ',
     'mean density',
   ])
     t.true(stdout.includes(words), words);

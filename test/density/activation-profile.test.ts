@@ -2,7 +2,8 @@
 import test from 'ava';
 import type { RaggedBatch } from '../../ts/data/batching.js';
 import { collate } from '../../ts/data/batching.js';
-import { ActivationProfile } from '../../ts/density/activation-profile.js';
+import { ActivationProfile, type LayerProfile } from '../../ts/density/activation-profile.js';
+import { profileMean } from '../../ts/density/profile-mean.js';
 import { kernelGain } from '../../ts/density/kernel-gain.js';
 import type { MlpObservation } from '../../ts/nn/forward-context.js';
 import { activationKind } from '../../ts/ops/activation-kind.js';
@@ -38,13 +39,30 @@ onEachBackend('thresholds, kinds of tokens, positions, neurons, multiply-adds', 
   t.is(layer?.specialTokens, 6 / 12);
   t.is(layer?.otherTokens, 3 / 8);
   t.deepEqual(layer?.byPosition, [3 / 8, 3 / 8, 3 / 4]);
-  t.deepEqual(Array.from(layer?.neuronDensity ?? []), [0, 2 / 5, 2 / 5, 1].map(Math.fround));
+  t.deepEqual(Array.from(layer?.neuronDensity ?? []), [1, 2 / 5, 2 / 5, 0].map(Math.fround));
   // d = 10: up and down 5 · 4 · 10 each, 11 of 20 inputs are zero.
   t.deepEqual(profile.skippedWork(10), { mlp: 400, skipped: 110, energyRatio: 290 / 400 });
   t.is(profile.skippedWork(10, 2).energyRatio, 490 / 600);
   // A second batch is added to the first.
   profile.add([mlp(backend, [[0, 0, 0, 1]])], collate([{ inputIds: [9] }]));
   t.like(profile.perLayer()[0], { tokens: 6, density: 10 / 24, deadNeurons: 0, alwaysOnNeurons: 0 });
+});
+
+test('the mean of layers: each counts alike, what is not known is left out', (t) => {
+  const layer = (over: Partial<LayerProfile>): LayerProfile => ({
+    ...{ name: 'a', side: 'encoder', tokens: 4, dFf: 8, density: 0.5, deadNeurons: 1, alwaysOnNeurons: 2 },
+    ...{ thresholded: [{ threshold: 0.1, density: 0.25 }], byPosition: [], neuronDensity: new Float32Array(8) },
+    ...over,
+  });
+  const layers = [
+    layer({ byPosition: [1, 0.5], specialTokens: 0.25, otherTokens: 0.75 }),
+    layer({ density: 0.25, dFf: 16, byPosition: [0.5], thresholded: [{ threshold: 0.1, density: 0 }] }),
+  ];
+  t.deepEqual(profileMean(layers), {
+    ...{ density: 0.375, thresholded: [{ threshold: 0.1, density: 0.125 }], specialTokens: 0.25, otherTokens: 0.75 },
+    ...{ byPosition: [0.75, 0.5], neurons: 24, deadNeurons: 2, alwaysOnNeurons: 4 },
+  });
+  t.is(profileMean([]), undefined);
 });
 
 onEachBackend('rows whose tokens are not known are counted, and not placed', (t, backend) => {

@@ -29,7 +29,7 @@ export interface LayerProfile {
   /** Neurons that were never, and always, different from zero. */
   deadNeurons: number;
   alwaysOnNeurons: number;
-  /** Density of each neuron, ascending. */
+  /** Density of each neuron, 0 (dead) to 1 (always on), in the layer's order. */
   neuronDensity: Float32Array;
 }
 
@@ -127,7 +127,7 @@ export class ActivationProfile {
         byPosition: Array.from(positions, (part) => share(part) ?? Number.NaN),
         deadNeurons: nonzeros.filter((count) => count === 0).length,
         alwaysOnNeurons: nonzeros.filter((count) => count === tokens).length,
-        neuronDensity: Float32Array.from(nonzeros, (count) => count / tokens).sort(),
+        neuronDensity: Float32Array.from(nonzeros, (count) => count / tokens),
       };
     });
   }

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { writeFilesAtomic } from '../io/files-node.js';
 import type { CompareResult } from './compare-result.js';
-import { runTables } from './csv.js';
 import { gridFigures, renderGridReport } from './grid-report.js';
 import type { GridResult } from './grid-result.js';
 import { renderReport, runFigures } from './report.js';
+import { runTables } from './run-tables.js';
 import { summarize } from './summarize.js';
 import { svgFile } from './svg-file.js';
 

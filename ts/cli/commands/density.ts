@@ -7,6 +7,7 @@ import { recordOptions } from '../../data/tasks/record-options.js';
 import { getTask, type Task } from '../../data/tasks/index.js';
 import { taskWords } from '../../data/text-to-text.js';
 import { DeftuneError } from '../../error.js';
+import { checkOutputFolder, writeFilesAtomic } from '../../io/files-node.js';
 import type { Head } from '../../heads/head.js';
 import { predict } from '../../train/evaluate.js';
 import { chooseHead } from '../choose-head.js';
@@ -32,6 +33,7 @@ interface DensityOptions extends CommonOptions, ModelPathOptions, Pick<DataOptio
   batchSize: number;
   detail?: boolean;
   thresholds: number[];
+  csv?: string;
 }
 
 /** `deftune density`: exact non-zeros of the MLP activations by layer. */
@@ -43,13 +45,16 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
   .option('--batch-size <n>', 'sequences a batch', integer, 32)
   .option('--detail', 'also by threshold, position, neuron and kind of token, and what zero-skip saves')
   .option('--thresholds <list>', 'magnitudes for --detail, by comma', numbers, [0.01, 0.1])
+  .option('--csv <dir>', 'write every number of --detail there: layers.csv, positions.csv, neurons.csv')
   .action(async (options: DensityOptions) => {
+    if (options.csv !== undefined) checkOutputFolder(options.csv);
     const { task, ...file } = await readInput(options);
     const backend = await createBackend(options);
     const head = chooseHead(options);
     const { base, prepare, textLimit, tokenizer } = await openModel(options, backend, head);
     const { examples, truncated } = await prepare(head.hasLabels ? file : inWords(head, file, task));
-    const detail = options.detail ? new DensityDetail(base, tokenizer, options.thresholds) : undefined;
+    const detail =
+      options.detail || options.csv !== undefined ? new DensityDetail(base, tokenizer, options.thresholds) : undefined;
     const progress = createProgress(examples.length, { label: 'density' });
     const result = await predict(base, examples, {
       batchSize: options.batchSize,
@@ -71,6 +76,7 @@ export const density = addModelOptions(addCommonOptions(new Command('density')))
     if (encoderDensity !== undefined) table.push(['encoder', formatPercent(encoderDensity, 2)]);
     if (decoderDensity !== undefined) table.push(['decoder', formatPercent(decoderDensity, 2)]);
     table.push(['mean', formatPercent(mean, 2)]);
+    if (detail && options.csv !== undefined) writeFilesAtomic(options.csv, detail.tables());
     warn(truncationNotes(truncated, textLimit));
     print(
       {

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { csv, runTables } from '../../ts/report/csv.js';
+import { csv } from '../../ts/report/csv.js';
+import { runTables } from '../../ts/report/run-tables.js';
 import { run } from './sample.js';
 
 test('cells are quoted as RFC 4180 asks', (t) => {
