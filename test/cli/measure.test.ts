@@ -126,7 +126,7 @@ test('density --detail: thresholds, tokens, neurons, work and time', async (t) =
       .map((line) => line.split(','));
   for (const [index, [, side, , neurons, density]] of rows('layers.csv').entries()) {
     t.is(side, 'encoder');
-    t.is(Number(density), detail.layers[index]?.density);
+    t.is(Number(density), detail.layers[index]?.density ?? Number.NaN);
     const own = rows('neurons.csv').filter(([layer]) => layer === `encoder.layer.${index}`);
     t.is(own.length, Number(neurons));
     t.true(Math.abs(own.reduce((sum, row) => sum + Number(row[3]), 0) / own.length - Number(density)) < 1e-6);

@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { bundled } from './fixtures.js';
 import { runDeftune, runJson, temporaryFolder } from './run-deftune.js';
 
+const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const sentences = readFileSync(bundled.train, 'utf8').split('\n').slice(0, 17);
 
 /** A folder with data, a grid of one model and two modules, and the arguments of a short run of it. */
@@ -83,7 +84,6 @@ test('a grid file: runs, table and report; what is finished is not run again', a
 test('killed between runs, it goes on with the next', async (t) => {
   const { args, out } = small(t);
   const runs = join(out, 'runs');
-  const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
   const child = spawn(process.execPath, [program, ...args.map(String)], { stdio: 'ignore' });
   const ended = new Promise((done) => child.once('exit', done));
   const finished = (): string[] => (existsSync(runs) ? readdirSync(runs).filter((name) => name.endsWith('.json')) : []);
@@ -101,6 +101,24 @@ test('killed between runs, it goes on with the next', async (t) => {
     first.map((name) => statSync(join(runs, name)).mtimeMs),
     times,
   );
+});
+
+test('Ctrl-C stops in the run at hand and reports what is done', async (t) => {
+  const { args, out } = small(t);
+  const child = spawn(process.execPath, [program, ...args.map(String), '--max-steps', '200'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (part: Buffer) => {
+    stdout += part.toString();
+  });
+  child.stderr.on('data', (part: Buffer) => {
+    stderr += part.toString();
+    if (stderr.includes('\n2/4 ')) child.kill('SIGINT');
+  });
+  t.is(await new Promise((done) => child.once('close', done)), 130);
+  t.deepEqual(readdirSync(join(out, 'runs')), ['mini.sst2.lora.PEFT.1.json']);
+  t.regex(stdout, /\n1 of 4 runs done\ninterrupted; the same command goes on\nreport: /);
 });
 
 test('runs of other settings and damaged files are refused before anything is run', async (t) => {

@@ -49,7 +49,7 @@ export function renderGridReport(result: GridResult): string {
   ]);
   const skipped = result.skipped.map(({ what, reason }) => [what, reason]);
   return page(
-    { title: `PEFT vs DEFT: ${result.title}`, kicker: `PEFT vs DEFT · ${done}`, heading: result.title },
+    { title: `PEFT vs DEFT: ${result.title}`, kicker: `PEFT vs DEFT · ${done}`, heading: result.title, wide: true },
     `${warningBox(gridWarnings(result))}
 ${table('Ours beside the paper', head, rows)}
 ${gridNotes(result)

@@ -7,6 +7,8 @@ const CSS = `
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--bg); color: var(--fg); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 800px; margin: 0 auto; padding: 24px 20px 48px; }
+main.wide { max-width: 1280px; }
+.wide figure { max-width: 800px; }
 h1 { font-size: 1.55rem; line-height: 1.3; margin: 0.2em 0 0.5em; text-wrap: balance; }
 h2 { font-size: 1.15rem; margin: 2em 0 0.4em; }
 p { margin: 0.4em 0; }
@@ -69,8 +71,16 @@ export function facts(list: readonly (readonly [name: string, value: string])[])
   return `<dl>${list.map(([name, value]) => `<dt>${name}</dt><dd>${escapeHtml(value)}</dd>`).join('')}</dl>`;
 }
 
+/** What a page is called, and whether its tables need the width of the window. */
+export interface PageHead {
+  title: string;
+  kicker: string;
+  heading: string;
+  wide?: boolean;
+}
+
 /** A whole self-contained page: no script, no network. @param body HTML */
-export function page({ title, kicker, heading }: Record<'title' | 'kicker' | 'heading', string>, body: string): string {
+export function page({ title, kicker, heading, wide = false }: PageHead, body: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -81,7 +91,7 @@ export function page({ title, kicker, heading }: Record<'title' | 'kicker' | 'he
 <style>${CSS}</style>
 </head>
 <body>
-<main>
+<main${wide ? ' class="wide"' : ''}>
 <p class="kicker">${escapeHtml(kicker)}</p>
 <h1>${escapeHtml(heading.replaceAll(' %', '\u00a0%'))}</h1>
 ${body}
