@@ -9,7 +9,14 @@ export { readRecordFiles, readRecords, type RecordFile } from './data/records-no
 export { findTaskFiles, type TaskFiles } from './data/task-files-node.js';
 export { recordOptions } from './data/tasks/record-options.js';
 export * from './models/auto-model-node.js';
-export { addStoredAdapter, applyAdapter, loadAdapter, readAdapter, saveAdapter } from './peft/peft-files-node.js';
+export {
+  addStoredAdapter,
+  applyAdapter,
+  loadAdapter,
+  readAdapter,
+  saveAdapter,
+  skippedMlps,
+} from './peft/peft-files-node.js';
 export { checkpointDirectory, type CheckpointDirectoryOptions } from './train/checkpoint-directory-node.js';
 export { tensorBoard } from './train/tensorboard-node.js';
 export { trainInWorker, type TrainingJob, type WorkerListeners } from './train/train-in-worker-node.js';
