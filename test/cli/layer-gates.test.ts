@@ -51,6 +51,7 @@ onBothBackends('train closes gates; eval, predict and density skip what they clo
   }
   // Another threshold: none of them is closed so far.
   const open = await runJson(t, ['eval', ...adapted, '--valid-file', records, '--skip-threshold', 0]);
+  t.true((evaluated['modelBytes'] as number) < (open['modelBytes'] as number));
   const still = Object.values(layerGates.theta).filter((theta) => theta > 0).length;
   t.is((open['layerDensity'] as Layer[]).filter((layer) => !layer.skipped).length, still);
 

@@ -48,11 +48,13 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
     const sets: NamedEvaluation[] = [];
     const warnings: string[] = [];
     let truncated = 0;
+    let seconds = 0;
     for (const set of data.validSets) {
       const prepared = await prepare(set);
       const progress = createProgress(prepared.examples.length, {
         label: data.validSets.length > 1 ? `eval ${set.name}` : 'eval',
       });
+      const started = performance.now();
       const evaluation = await evaluate(base, prepared.examples, {
         metricNames: options.metric === undefined ? data.metricNames : [options.metric],
         batchSize: options.batchSize,
@@ -62,6 +64,7 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
       }).finally(() => {
         progress.stop();
       });
+      seconds += (performance.now() - started) / 1000;
       sets.push({ name: set.name, evaluation });
       const where = data.validSets.length > 1 ? `${set.name}: ` : '';
       warnings.push(...evaluation.warnings.map((warning) => where + warning));
@@ -76,6 +79,10 @@ export const evalCommand = addDataOptions(addModelOptions(addCommonOptions(new C
         ...evaluationJson(first),
         examples: first.examples,
         truncated,
+        seconds,
+        // The model as it was run, packed weights included, and the most memory of the whole process.
+        modelBytes: backend.liveBytes(),
+        peakBytes: process.resourceUsage().maxRSS * 1024,
         ...otherSetsJson(sets.slice(1)),
         warnings,
       },
