@@ -221,7 +221,7 @@ export function addTrainingOptions(command: Command, { severalAlphas = false } =
       '--layer-gates',
       'learn a gate for each MLP; those that close are skipped at inference (compare: DEFT alone)',
     )
-    .option('--gate-penalty <x>', 'weight of the penalty that closes gates (default: 0.1)', number)
+    .option('--gate-penalty <x>', 'weight of the penalty that closes gates (default: 0.03)', number)
     .option('--gate-rate <x>', "factor on the gates' learning rate (default: 20)", number)
     .option('--beta <x>', 'steepness of tanh (default: 20)', number)
     .option('--eps <x>', 'eps of l0 (default: 1e-7)', number)

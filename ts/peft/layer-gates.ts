@@ -12,7 +12,7 @@ import { Parameter } from '../nn/parameter.js';
 export interface LayerGateSettings {
   /** MLPs whose gate is at most this are skipped at inference, 0 to 1; default 0.05. */
   skipThreshold: number;
-  /** Weight of the penalty that closes gates, from 0; default 0.1. */
+  /** Weight of the penalty that closes gates, from 0; default 0.03. */
   penalty: number;
   /** Factor on the learning rate, above 0; default 20: a gate has a way of 1 to go, and a run few steps. */
   rate: number;
@@ -25,7 +25,7 @@ export interface StoredGates extends LayerGateSettings {
 
 const settings = z.strictObject({
   skipThreshold: z.number().min(0).max(1).default(0.05),
-  penalty: z.number().min(0).default(0.1),
+  penalty: z.number().min(0).default(0.03),
   rate: z.number().positive().default(20),
 });
 const stored = settings.extend({ theta: z.record(z.string(), z.number()) });
