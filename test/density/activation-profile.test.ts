@@ -6,6 +6,8 @@ import { ActivationProfile, type LayerProfile } from '../../ts/density/activatio
 import { profileMean } from '../../ts/density/profile-mean.js';
 import { kernelGain } from '../../ts/density/kernel-gain.js';
 import type { MlpObservation } from '../../ts/nn/forward-context.js';
+import { Linear } from '../../ts/nn/linear.js';
+import { Parameter } from '../../ts/nn/parameter.js';
 import { activationKind } from '../../ts/ops/activation-kind.js';
 import { activate } from '../../ts/ops/index.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
@@ -13,10 +15,13 @@ import type { Backend } from '../../ts/backend/backend.js';
 import { createBackend } from '../../ts/backend/create-backend-node.js';
 import { onEachBackend } from '../backend/on-each-backend.js';
 
-const mlp = (backend: Backend, rows: number[][], side: 'encoder' | 'decoder' = 'encoder'): MlpObservation => ({
-  ...{ name: 'layer.0', side },
-  ...activate(Tensor.fromFloats(backend, rows.flat(), [rows.length, rows[0]?.length ?? 0]), activationKind('relu')),
-});
+const mlp = (backend: Backend, rows: number[][], side: 'encoder' | 'decoder' = 'encoder'): MlpObservation => {
+  const width = rows[0]?.length ?? 0;
+  return {
+    ...{ name: 'layer.0', side, down: new Linear(Parameter.of(backend, new Float32Array(width), [1, width])) },
+    ...activate(Tensor.fromFloats(backend, rows.flat(), [rows.length, width]), activationKind('relu')),
+  };
+};
 
 onEachBackend('thresholds, kinds of tokens, positions, neurons, multiply-adds', (t, backend) => {
   const profile = new ActivationProfile({ thresholds: [0.5, 2], specialTokenIds: [101, 102] });

@@ -7,6 +7,8 @@ import { densityLoss, type DensityLossOptions } from '../../ts/density/density-l
 import { DensityMeter, densityChange, meanDensity } from '../../ts/density/mean-density.js';
 import { DeftuneError } from '../../ts/error.js';
 import { ForwardContext } from '../../ts/nn/forward-context.js';
+import { Linear } from '../../ts/nn/linear.js';
+import { Parameter } from '../../ts/nn/parameter.js';
 import { activationKind } from '../../ts/ops/activation-kind.js';
 import { activate } from '../../ts/ops/index.js';
 import { Tensor } from '../../ts/tensor/tensor.js';
@@ -45,7 +47,8 @@ function observe(
     const tensor = Tensor.fromFloats(backend, rows.flat(), [rows.length, rows[0]?.length ?? 0]);
     tensor.requiresGrad = true;
     const observed = activate(tensor, activationKind(activation), context);
-    context.mlps.push({ name: `layer.${index}`, side: sides[index] ?? 'encoder', ...observed });
+    const down = new Linear(Parameter.of(backend, new Float32Array(tensor.cols), [1, tensor.cols]));
+    context.mlps.push({ name: `layer.${index}`, side: sides[index] ?? 'encoder', down, ...observed });
     return tensor;
   });
   return { value: loss.compute(context), context, pre };

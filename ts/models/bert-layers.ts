@@ -145,7 +145,7 @@ class BertLayer extends Module {
   ) {
     super();
     this.mlp = new MlpBlock(name, 'encoder', isLoaded, {
-      activated: (x, context) => this.intermediate.dense.activated(x, kind, context),
+      activated: (x, context, cutoff) => this.intermediate.dense.activated(x, kind, context, cutoff),
       down: () => this.output.dense,
     });
   }

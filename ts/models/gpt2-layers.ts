@@ -91,7 +91,7 @@ class GPT2MLP extends Module {
   ) {
     super();
     this.block = new MlpBlock(name, 'decoder', isLoaded, {
-      activated: (x, context) => this.c_fc.activated(x, kind, context),
+      activated: (x, context, cutoff) => this.c_fc.activated(x, kind, context, cutoff),
       down: () => this.c_proj,
     });
   }

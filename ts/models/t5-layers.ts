@@ -126,8 +126,8 @@ class T5DenseActDense extends Module {
     super();
   }
 
-  activated(x: Tensor, context: ForwardContext): Activated {
-    return this.wi.activated(x, this.kind, context);
+  activated(x: Tensor, context: ForwardContext, cutoff: number): Activated {
+    return this.wi.activated(x, this.kind, context, cutoff);
   }
 }
 
@@ -142,8 +142,9 @@ class T5DenseGatedActDense extends Module {
     super();
   }
 
-  activated(x: Tensor, context: ForwardContext): Activated {
-    return gatedActivate(this.wi_0.forward(x, context), this.wi_1.forward(x, context), this.kind, context);
+  activated(x: Tensor, context: ForwardContext, cutoff: number): Activated {
+    const options = { element: context.element, cutoff };
+    return gatedActivate(this.wi_0.forward(x, context), this.wi_1.forward(x, context), this.kind, options);
   }
 }
 
@@ -163,7 +164,7 @@ class T5LayerFF extends Module {
   ) {
     super();
     this.block = new MlpBlock(name, side, isLoaded, {
-      activated: (x, context) => this.DenseReluDense.activated(x, context),
+      activated: (x, context, cutoff) => this.DenseReluDense.activated(x, context, cutoff),
       between: (out, context) => dropped(out, p, context),
       down: () => this.DenseReluDense.wo,
     });

@@ -123,7 +123,7 @@ class ViTMLP extends Module {
   ) {
     super();
     this.block = new MlpBlock(name, 'encoder', isLoaded, {
-      activated: (x, context) => this.fc1.activated(x, kind, context),
+      activated: (x, context, cutoff) => this.fc1.activated(x, kind, context, cutoff),
       down: () => this.fc2,
     });
   }

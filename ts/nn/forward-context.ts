@@ -1,6 +1,7 @@
 import { elementLosses, type ElementLoss } from '../ops/element-loss.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { LayerGate } from './layer-gate.js';
+import type { LinearLike } from './linear.js';
 
 /** What one MLP showed during a forward pass: the hook between its activation and its down-projection. */
 export interface MlpObservation {
@@ -14,6 +15,8 @@ export interface MlpObservation {
   featureMap: Tensor;
   /** The pass's `element` loss, meaned over tokens and neurons [1, 1]; 0 where there is none */
   elementMean: Tensor;
+  /** The down-projection, which reads o. */
+  down: LinearLike;
   /** Exact non-zeros of o, where they were counted already because o is not kept. */
   nonzeros?: number | undefined;
   /** The factor on what the MLP adds, where it has one. */

@@ -12,9 +12,9 @@ export abstract class LinearLike extends Module {
   /** [..., in] -> [..., out] */
   abstract forward(x: Tensor, context: ForwardContext): Tensor;
 
-  /** The layer followed by an MLP activation; a plain layer fuses the two. */
-  activated(x: Tensor, kind: number, context: ForwardContext): Activated {
-    return activate(this.forward(x, context), kind, context);
+  /** The layer followed by an MLP activation; a plain layer fuses the two. @param cutoff as in `activate` */
+  activated(x: Tensor, kind: number, context: ForwardContext, cutoff: number): Activated {
+    return activate(this.forward(x, context), kind, { element: context.element, cutoff });
   }
 }
 
@@ -39,7 +39,7 @@ export class Linear extends LinearLike {
     return linear(x, this.weight, this.bias);
   }
 
-  override activated(x: Tensor, kind: number, context: ForwardContext): Activated {
-    return linearActivate(x, this.weight, this.bias, kind, context);
+  override activated(x: Tensor, kind: number, { element }: ForwardContext, cutoff: number): Activated {
+    return linearActivate(x, this.weight, this.bias, kind, { element, cutoff });
   }
 }

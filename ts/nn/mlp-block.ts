@@ -7,8 +7,8 @@ import { Module } from './module.js';
 
 /** What a model family's MLP is made of; functions, as PEFT methods put other modules in the place of these. */
 export interface MlpParts {
-  /** Up-projection and activation. @param x [tokens, d] */
-  activated(x: Tensor, context: ForwardContext): Activated;
+  /** Up-projection and activation. @param x [tokens, d] @param cutoff as in `activate` */
+  activated(x: Tensor, context: ForwardContext, cutoff: number): Activated;
   /** What is between activation and down-projection, e.g. a dropout; default nothing. */
   between?(out: Tensor, context: ForwardContext): Tensor;
   /** The down-projection. */
@@ -19,6 +19,8 @@ export interface MlpParts {
 export class MlpBlock extends Module {
   /** Factor on what it adds. */
   gate?: LayerGate | undefined;
+  /** Activations of at most this magnitude become exact zeros without a gradient; 0: none. */
+  threshold = 0;
 
   /**
    * @param name of its layer, e.g. `encoder.layer.0`
@@ -41,10 +43,11 @@ export class MlpBlock extends Module {
       context.skipped.push({ name, side, after: context.mlps.length });
       return new Tensor(x.backend, x.backend.zeros(x.rows, x.cols), x.shape);
     }
-    const observed = parts.activated(x, context);
+    const observed = parts.activated(x, context, this.threshold);
+    const down = parts.down();
     // A closed gate may open again, so that training runs the MLP; its density is that of inference.
-    context.mlps.push({ name, side, gate, ...(isClosed ? { nonzeros: 0 } : {}), ...observed });
-    const projected = parts.down().forward(parts.between?.(observed.out, context) ?? observed.out, context);
+    context.mlps.push({ name, side, gate, down, ...(isClosed ? { nonzeros: 0 } : {}), ...observed });
+    const projected = down.forward(parts.between?.(observed.out, context) ?? observed.out, context);
     return gate ? gate.forward(projected) : projected;
   }
 }

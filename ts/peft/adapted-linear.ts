@@ -46,10 +46,10 @@ export abstract class AdaptedLinear extends LinearLike {
     return this.base_layer.forward(x);
   }
 
-  override activated(x: Tensor, kind: number, context: ForwardContext): Activated {
-    if (!this.isMerged) return super.activated(x, kind, context);
+  override activated(x: Tensor, kind: number, context: ForwardContext, cutoff: number): Activated {
+    if (!this.isMerged) return super.activated(x, kind, context, cutoff);
     this.refuseTraining(context);
-    return this.base_layer.activated(x, kind, context);
+    return this.base_layer.activated(x, kind, context, cutoff);
   }
 
   private refuseTraining({ training }: ForwardContext): void {
