@@ -32,10 +32,23 @@ export {
   type DensitySummary,
   type LayerDensity,
 } from './density/mean-density.js';
+export {
+  ThresholdCalibration,
+  thresholdsOf,
+  type ChosenThreshold,
+  type LayerEffects,
+  type ThresholdEffect,
+  type ThresholdGoal,
+} from './density/threshold-calibration.js';
 export { DeftuneError } from './error.js';
 export { generate, type GenerateOptions } from './generation/generate.js';
 export * from './metrics/index.js';
 export type { Model, ModelInfo, ModelOptions } from './models/model.js';
+export {
+  activationThresholds,
+  setActivationThresholds,
+  type ActivationThresholds,
+} from './nn/activation-thresholds.js';
 export { ForwardContext } from './nn/forward-context.js';
 export { freezeWeights, type Precision } from './nn/freeze-weights.js';
 export { gatePenalty } from './peft/gate-penalty.js';
@@ -52,6 +65,7 @@ export {
   type TrainerOptions,
   type TrainResult,
 } from './train/trainer.js';
+export { thresholdsWithinBudget, type ThresholdsWithinBudget } from './train/thresholds-within-budget.js';
 export { checkpointMemory } from './train/checkpoint-memory.js';
 export type { CheckpointStore, TrainingState } from './train/checkpoint.js';
 export { NonFiniteError } from './train/non-finite-error.js';

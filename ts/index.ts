@@ -2,6 +2,7 @@
 export * from './api.js';
 export { createBackend } from './backend/create-backend-node.js';
 export { AutoTokenizer } from './data/auto-tokenizer-node.js';
+export { readActivationThresholds, writeActivationThresholds } from './density/threshold-files-node.js';
 export { loadDataset, type LoadDatasetOptions } from './heads/load-dataset-node.js';
 export { decodeImage } from './data/decode-image-node.js';
 export { ImageReader, type ImageReaderOptions } from './data/image-reader-node.js';

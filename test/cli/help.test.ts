@@ -20,6 +20,7 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
     ...['--top-p', '--seed'],
   ],
   density: ['--model', '--adapter', '--input'],
+  calibrate: ['--model', '--adapter', '--input', '--max-error', '--target-density', '--max-metric-drop', '--out'],
   compare: [...RUN, '--seeds', '--out'],
   info: [],
   demo: ['--out'],

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
+import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
 import { demo } from './commands/demo.js';
 import { density } from './commands/density.js';
@@ -22,7 +23,7 @@ const program = new Command('deftune')
       write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help shows the options)\n`);
     },
   });
-for (const command of [demo, train, evalCommand, predict, generate, density, compare, reproduce, info]) {
+for (const command of [demo, train, evalCommand, predict, generate, density, calibrate, compare, reproduce, info]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

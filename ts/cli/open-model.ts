@@ -2,6 +2,7 @@ import type { Backend } from '../backend/backend.js';
 import { AutoTokenizer } from '../data/auto-tokenizer-node.js';
 import { ImageReader } from '../data/image-reader-node.js';
 import type { RecordFile } from '../data/records-node.js';
+import { readActivationThresholds } from '../density/threshold-files-node.js';
 import type { TaskWords } from '../data/text-to-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { DeftuneError } from '../error.js';
@@ -10,6 +11,7 @@ import { textLimit } from '../heads/encode-text.js';
 import type { Head } from '../heads/head.js';
 import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
+import { setActivationThresholds, type ActivationThresholds } from '../nn/activation-thresholds.js';
 import { applyAdapter, readAdapter, skippedMlps, withGateSettings } from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
 import { gateSettings } from './gate-settings.js';
@@ -31,7 +33,7 @@ export type FileToPrepare = RecordFile & { labels?: readonly number[] | undefine
 
 /**
  * Opens a model directory and, on top of it, an adapter; the adapter's labels win over the model's. MLPs that the adapter's gates skip are left
- * out, unless `skipMlps` says which.
+ * out, unless `skipMlps` says which; thresholds of activations that the command line gives replace the adapter's.
  */
 export async function openModel(
   paths: ModelPathOptions & Pick<RunOptions, 'gatePenalty' | 'gateRate'>,
@@ -47,6 +49,7 @@ export async function openModel(
   const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
   const base = await AutoModel.fromPretrained(paths.model, {
     precision: paths.precision,
+    activation: paths.activation ?? adapter?.sidecar.activation,
     ...options,
     backend,
     head: head.name,
@@ -55,6 +58,7 @@ export async function openModel(
     skipMlps: options.skipMlps ?? (adapter && skippedMlps(adapter)),
   });
   const peft = adapter ? applyAdapter(base, adapter) : undefined;
+  if (paths.activationThresholds !== undefined) setActivationThresholds(base, thresholds(paths.activationThresholds));
   const tokenizer = await openTokenizer(paths.model);
   const images = ImageReader.fromPretrained(paths.model);
   return {
@@ -68,6 +72,12 @@ export async function openModel(
       return prepareExamples(records, { ...context, fileName, labels, task });
     },
   };
+}
+
+/** What --activation-thresholds says: a number, or a file. */
+function thresholds(given: string): ActivationThresholds | number {
+  const all = given.trim() === '' ? Number.NaN : Number(given);
+  return Number.isNaN(all) ? readActivationThresholds(given) : all;
 }
 
 /** The directory's tokenizer; undefined where it has none (then only `inputIds` can be read). */

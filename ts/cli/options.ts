@@ -65,6 +65,8 @@ export interface ModelPathOptions {
   model: string;
   adapter?: string;
   precision?: Precision;
+  activation?: string;
+  activationThresholds?: string;
   head?: string;
   revision?: string;
   skipThreshold?: number;
@@ -79,6 +81,14 @@ export function addModelOptions(command: Command): Command {
         '--precision <name>',
         'f32, or bf16: frozen weights in half the memory, what is trained stays f32 (default: f32)',
       ).choices(['f32', 'bf16']),
+    )
+    .option(
+      '--activation <name>',
+      "activation of the MLPs in place of the model's, e.g. relu (default: the adapter's, else the model's)",
+    )
+    .option(
+      '--activation-thresholds <file>',
+      "file of calibrate, or one number for all MLPs: smaller activations become zeros (default: the adapter's)",
     )
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
     .option(

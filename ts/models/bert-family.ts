@@ -50,6 +50,7 @@ export function bertFamily(family: BertFamily): ModelFamily {
   return {
     modelType,
     heads,
+    withActivation: (config, name) => ({ ...config, hidden_act: name }),
     build(backend, config, source, { head, architectures }, options) {
       const reader = new ConfigReader(config, `${source.name}/config.json`);
       const chosen = heads.find((entry) => entry.head === head) ?? heads[0];

@@ -1,6 +1,8 @@
 import type { Backend } from '../backend/backend.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
+import { setActivationThresholds } from '../nn/activation-thresholds.js';
+import { activationKind } from '../ops/activation-kind.js';
 import { familyHead, modelFamily } from './index.js';
 import type { Model, ModelOptions } from './model.js';
 import type { TensorSource } from './weights.js';
@@ -29,8 +31,18 @@ export function buildModel(
   }
   const family = modelFamily(config['model_type'], configName);
   const head = familyHead(family, options.head, config['architectures'], configName);
-  const model = family.build(backend, config, source, head, options);
+  const { activation, activationThresholds } = options;
+  if (activation !== undefined) activationKind(activation);
+  const own = activation === undefined ? config : family.withActivation(config, activation);
+  const model = family.build(backend, own, source, head, options);
   model.precision = precision;
+  if (activation !== undefined) model.swappedActivation = model.info.activation;
+  try {
+    if (activationThresholds !== undefined) setActivationThresholds(model, activationThresholds);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
   return model;
 }
 

@@ -177,6 +177,7 @@ const HEADS: readonly [GPT2Head, ...GPT2Head[]] = [
 export const gpt2: ModelFamily = {
   modelType: 'gpt2',
   heads: HEADS,
+  withActivation: (config, name) => ({ ...config, activation_function: name }),
   build(backend, config, source, { head, architectures }, options) {
     const reader = new ConfigReader(config, `${source.name}/config.json`);
     const c = readGPT2Config(reader, options.dropout);

@@ -1,6 +1,7 @@
 import type { Backend } from '../backend/backend.js';
 import type { RaggedBatch } from '../data/batching.js';
 import type { Head, HeadInfo, HeadOutput } from '../heads/head.js';
+import type { ActivationThresholds } from '../nn/activation-thresholds.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import type { Precision } from '../nn/freeze-weights.js';
 import { Module } from '../nn/module.js';
@@ -35,6 +36,8 @@ export abstract class Model extends Module {
   abstract readonly backend: Backend;
   /** How frozen weights are stored from the first run or the injection of a PEFT method on; see `freezeWeights`. */
   precision: Precision = 'f32';
+  /** The activation that its MLPs were given in place of the checkpoint's; see {@link ModelOptions.activation}. */
+  swappedActivation: string | undefined;
 
   /** logits, as many rows as the head says: [sequences, numLabels], [labelled tokens, vocabSize], ... */
   abstract forward(batch: RaggedBatch, context: ForwardContext): Tensor;
@@ -70,6 +73,13 @@ export interface ModelOptions {
   generationConfig?: Readonly<Record<string, unknown>> | undefined;
   /** Seed of the new head's weights; default 0. */
   seed?: number | undefined;
+  /**
+   * Activation of the MLPs in place of the checkpoint's, e.g. `relu` for GELU: the weights were not made for it, so that the model needs training
+   * before it is of use again (Mirzadeh et al. 2024, ReLU Strikes Back). Default: what config.json says.
+   */
+  activation?: string | undefined;
+  /** As for `setActivationThresholds`; default none. */
+  activationThresholds?: ActivationThresholds | number | undefined;
   /** How frozen weights are stored: `f32` (default), or `bf16` in half the memory. What is trained stays f32. */
   precision?: Precision | undefined;
   /** Layers whose MLP is left out, e.g. `encoder.layer.1`: it adds nothing, and its weights are not read. Default none. */
@@ -91,6 +101,8 @@ export interface FamilyHead {
 export interface ModelFamily {
   /** `model_type` of config.json. */
   modelType: string;
+  /** config.json with another activation of the MLPs. */
+  withActivation(config: Readonly<Record<string, unknown>>, name: string): Record<string, unknown>;
   /** The first is used for a checkpoint without a head. */
   heads: readonly [FamilyHead, ...FamilyHead[]];
   /** @throws DeftuneError naming the field of the config that is missing or not supported. */

@@ -58,3 +58,10 @@ function mlp(reader: ConfigReader): [activation: string, gated: boolean] {
   if (name === 'gated-gelu') return ['gelu_new', true];
   return name.startsWith('gated-') ? [name.slice('gated-'.length), true] : [name, false];
 }
+
+/** config.json with another activation of the MLPs, which stay gated where they are. */
+export function withT5Activation(config: Readonly<Record<string, unknown>>, name: string): Record<string, unknown> {
+  const prefix = String(config['feed_forward_proj'] ?? 'relu').startsWith('gated-') ? 'gated-' : '';
+  const derived = 'dense_act_fn' in config ? { dense_act_fn: name } : {};
+  return { ...config, feed_forward_proj: `${prefix}${name}`, ...derived };
+}

@@ -17,7 +17,7 @@ import { generationTokens } from './generation-tokens.js';
 import { headRows } from './head-rows.js';
 import { LanguageModel, type Vocabulary } from './language-model.js';
 import type { ModelFamily, ModelInfo } from './model.js';
-import { readT5Config } from './t5-config.js';
+import { readT5Config, withT5Activation } from './t5-config.js';
 import { T5Decoding } from './t5-decoding.js';
 import { buildT5Stack, type CrossSource, type T5Stack } from './t5-layers.js';
 import { WeightReader, type TensorSource } from './weights.js';
@@ -114,6 +114,7 @@ const EMBEDDINGS = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.emb
 /** T5's entry in the registry of models: versions 1.0 and 1.1, Flan. */
 export const t5: ModelFamily = {
   modelType: 't5',
+  withActivation: withT5Activation,
   heads: [{ head: seq2seqLM, architectures: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'] }],
   build(backend, config, source, { architectures }, options) {
     const reader = new ConfigReader(config, `${source.name}/config.json`);

@@ -259,6 +259,7 @@ function readConfig(reader: ConfigReader, dropoutOverride: number | undefined): 
 /** ViT's entry in the registry of models. */
 export const vit: ModelFamily = {
   modelType: 'vit',
+  withActivation: (config, name) => ({ ...config, hidden_act: name }),
   heads: [
     {
       head: imageClassification,

@@ -2,6 +2,8 @@ import { DeftuneError } from '../error.js';
 import { readFolderJson, type Folder } from '../io/folder.js';
 import { parseSafetensors, serializeSafetensors } from '../io/safetensors.js';
 import { showValue } from '../io/show-value.js';
+import { activationThresholds, setActivationThresholds } from '../nn/activation-thresholds.js';
+import { checkActivation, checkThresholds, storedActivation, type StoredActivation } from './adapter-activation.js';
 import { LABEL_TENSORS } from '../models/index.js';
 import type { Model } from '../models/model.js';
 import { adaptersFiles, isAdaptersConfig, readAdaptersDirectory } from './adapters-files.js';
@@ -35,7 +37,7 @@ const COMPANIONS = [
 ];
 
 /** What deftune.json says beside an adapter. */
-export interface Sidecar {
+export interface Sidecar extends StoredActivation {
   method?: string;
   /** Name of the model's head. */
   head?: string;
@@ -91,7 +93,8 @@ export function adapterContent(
   const labels = info.labelNames.length > 0 ? { labelNames: [...info.labelNames] } : {};
   const { layerGates } = model;
   const gates = layerGates ? { layerGates } : {};
-  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...gates, ...sidecar };
+  const activation = storedActivation(model.base);
+  const own: Sidecar = { method: model.method.name, head: head.name, ...labels, ...activation, ...gates, ...sidecar };
   files.set(SIDECAR, `${JSON.stringify(own, null, 2)}\n`);
   return files;
 }
@@ -210,15 +213,23 @@ export function skippedMlps({ sidecar: { layerGates, method }, config }: StoredA
   return layerGates && !isWhole ? closedLayers(layerGates) : [];
 }
 
-/** Injects a stored adapter's method into a model and loads its weights; a model that it does not fit stays as it was. */
+/**
+ * Injects a stored adapter's method into a model and loads its weights; a model that it does not fit stays as it was. Thresholds of
+ * activations that the adapter was trained with replace the model's.
+ */
 export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
+  checkActivation(base, adapter.sidecar, adapter.pathOf(SIDECAR));
   const { method, config, tensors, gates } = settingsOf(base, adapter);
+  const { activationThresholds: stored } = adapter.sidecar;
+  const own = activationThresholds(base);
+  if (stored) setActivationThresholds(base, stored);
   const model = PeftModel.inject(base, method, config, 0, gates?.settings);
   try {
     if (gates) writeGates(base, gates.theta, adapter.pathOf(SIDECAR));
     model.loadStateDict(tensors, adapter.directory);
   } catch (error) {
     if (method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
+    setActivationThresholds(base, own);
     throw error;
   }
   return model;
@@ -231,6 +242,8 @@ export function addStoredAdapter(model: PeftModel, name: string, adapter: Stored
   model.disableAdapter();
   let added = false;
   try {
+    checkActivation(base, adapter.sidecar, adapter.pathOf(SIDECAR));
+    checkThresholds(base, adapter.sidecar, adapter.pathOf(SIDECAR));
     const { method, config, tensors, gates } = settingsOf(base, adapter);
     model.add(name, method, () => config, 0, gates?.settings);
     added = true;

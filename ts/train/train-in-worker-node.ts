@@ -11,7 +11,11 @@ import type { TrainingArguments } from './training-arguments.js';
 export interface TrainingJob {
   /** Model directory. */
   model: string;
-  modelOptions?: (Pick<ModelOptions, 'numLabels' | 'labelNames' | 'dropout' | 'seed'> & { head?: string }) | undefined;
+  modelOptions?:
+    | (Pick<ModelOptions, 'numLabels' | 'labelNames' | 'dropout' | 'seed' | 'activation' | 'activationThresholds'> & {
+        head?: string;
+      })
+    | undefined;
   peft: PeftOptions;
   /** Records with labels: JSONL, CSV, TSV or Parquet. */
   trainFile: string;

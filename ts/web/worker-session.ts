@@ -83,6 +83,7 @@ export class WorkerSession implements Calls {
     const resolved = labels.train ?? labels.evaluation;
     const notices: string[] = [];
     const base = modelIn(folder, {
+      activation: adapter?.sidecar.activation,
       ...modelOptions,
       head: labels.head,
       numLabels: modelOptions.numLabels ?? labels.numLabels ?? adapter?.numLabels,
