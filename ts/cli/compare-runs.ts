@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { Backend } from '../backend/backend.js';
 import { DeftuneError } from '../error.js';
 import type { CompareResult, RunResult } from '../report/compare-result.js';
-import type { DensitySettings } from './density-settings.js';
+import { withReference, type DensitySettings } from './density-settings.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
 import type { RunOptions } from './options.js';
@@ -76,10 +76,4 @@ export async function compareRuns({
     command,
     runs,
   };
-}
-
-/** A budget's drop is counted from the plain run of the same seed, unless the command says from what. */
-function withReference(settings: DensitySettings, reference: number | undefined): DensitySettings {
-  const { budget } = settings;
-  return budget ? { ...settings, budget: { ...budget, reference: budget.reference ?? reference } } : settings;
 }

@@ -1,7 +1,8 @@
 import type { Backend } from '../../backend/backend.js';
 import { DeftuneError } from '../../error.js';
 import type { GridGap } from '../../report/grid-result.js';
-import { densitySettings } from '../density-settings.js';
+import { thinLog } from '../../report/thin-log.js';
+import { densitySettings, withReference } from '../density-settings.js';
 import { loadData, type LoadedData } from '../load-data.js';
 import type { RunOptions } from '../options.js';
 import { runResult } from '../run-result.js';
@@ -20,6 +21,13 @@ export interface GridRunner {
   onNotice(notice: string): void;
 }
 
+/** Logged steps that a run's file keeps. */
+const MOST_STEPS = 500;
+
+interface FinishedRun extends TimedRun {
+  metric: number;
+}
+
 /** Name of a run for people: `BERT-Base SST-2 LoRA DEFT seed 42`. */
 export function runTitle({ cell: { model, dataset, module }, variant, seed }: PlannedRun): string {
   return `${model.title} ${dataset.title} ${module.title} ${variant} seed ${seed}`;
@@ -32,11 +40,11 @@ export function runTitle({ cell: { model, dataset, module }, variant, seed }: Pl
  */
 export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridGap[]> {
   const { store, signal } = runner;
-  const finished: TimedRun[] = [];
+  const finished: FinishedRun[] = [];
   const remaining: PlannedRun[] = [];
   for (const run of runs) {
     const stored = store.read(run);
-    if (stored) finished.push({ run, seconds: stored.wallSeconds });
+    if (stored) finished.push({ run, seconds: stored.wallSeconds, metric: stored.result.metric });
     else remaining.push(run);
   }
   const failed: GridGap[] = [];
@@ -50,10 +58,10 @@ export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridG
       const options = runOptions(run);
       const of = JSON.stringify([options.model, options.data, options.task]);
       if (data?.of !== of) data = { of, loaded: await loadData(options, 'train') };
-      const stored = await finish(run, options, data.loaded, label, runner);
+      const stored = await finish(run, options, data.loaded, label, plainMetric(finished, run), runner);
       if (!stored) break;
       store.write(run, stored);
-      finished.push({ run, seconds: stored.wallSeconds });
+      finished.push({ run, seconds: stored.wallSeconds, metric: stored.result.metric });
     } catch (error) {
       if (!(error instanceof DeftuneError)) throw error;
       failed.push({ what: runTitle(run), reason: error.message });
@@ -62,6 +70,11 @@ export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridG
     remaining.shift();
   }
   return failed;
+}
+
+/** What the plain run of the same place and seed has reached: a budget's drop is counted from there. */
+function plainMetric(finished: readonly FinishedRun[], { cell, seed }: PlannedRun): number | undefined {
+  return finished.find(({ run }) => run.cell === cell && run.seed === seed && run.variant === 'PEFT')?.metric;
 }
 
 function runOptions({ settings }: PlannedRun): RunOptions {
@@ -74,12 +87,22 @@ async function finish(
   options: RunOptions,
   data: LoadedData,
   label: string,
+  reference: number | undefined,
   { backend, signal, onNotice }: GridRunner,
 ): Promise<StoredRun | undefined> {
   const started = performance.now();
   const { variant, seed, settings } = run;
   const density = variant === 'DEFT' ? densitySettings(options, settings['density'] as string | undefined) : undefined;
-  const done = await trainingRun({ options, data, backend, seed, density, label, signal });
+  const done = await trainingRun({
+    options,
+    data,
+    backend,
+    seed,
+    density,
+    isGated: density && options.layerGates,
+    label,
+    signal,
+  });
   try {
     if (done.result.ended === 'aborted') return undefined;
     for (const notice of done.notices) onNotice(notice);
@@ -88,7 +111,7 @@ async function finish(
     return {
       ...{ settings, method, density: done.density, trainExamples, validExamples },
       wallSeconds: (performance.now() - started) / 1000,
-      result,
+      result: { ...result, log: thinLog(result.log, MOST_STEPS) },
     };
   } finally {
     done.model.base.dispose();
