@@ -41,9 +41,6 @@ export const DENSITY_OPTIONS = [
 /** Options of a budget. */
 export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity', 'referenceMetric'] as const;
 
-/** Options of layer gates, which a comparison gives to DEFT alone. */
-export const GATE_OPTIONS = ['layerGates', 'gatePenalty', 'gateRate'] as const;
-
 /** A budget's drop is counted from the plain run of the same seed, unless the command says from what. */
 export function withReference(settings: DensitySettings, reference: number | undefined): DensitySettings {
   const { budget } = settings;

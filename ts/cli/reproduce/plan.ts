@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import type { GridGap } from '../../report/grid-result.js';
 import { checkSettings } from '../config-file.js';
-import { BUDGET_OPTIONS, DENSITY_OPTIONS, GATE_OPTIONS } from '../density-settings.js';
+import { BUDGET_OPTIONS, DENSITY_OPTIONS } from '../density-settings.js';
+import { GATE_OPTIONS } from '../gate-settings.js';
 import { addDensityOption, addRunOptions } from '../options.js';
 import type { Folders } from './find-folders.js';
 import { cellSettings, type Cell, type Grid } from './grid.js';
@@ -25,7 +26,13 @@ export interface Plan {
 const settingsCommand = addDensityOption(addRunOptions(new Command('compare')));
 
 /** Options that a plain PEFT run does not read. */
-const OF_DENSITY: ReadonlySet<string> = new Set(['density', ...DENSITY_OPTIONS, ...BUDGET_OPTIONS, ...GATE_OPTIONS]);
+const OF_DENSITY: ReadonlySet<string> = new Set([
+  'density',
+  ...DENSITY_OPTIONS,
+  ...BUDGET_OPTIONS,
+  'layerGates',
+  ...GATE_OPTIONS,
+]);
 
 /**
  * Every run of a grid, all places with the first seed before the second: a part of them is a table already.
