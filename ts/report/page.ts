@@ -21,6 +21,8 @@ thead th::first-letter { text-transform: uppercase; }
 caption { text-align: left; color: var(--dim); font-size: 0.9rem; padding-bottom: 6px; }
 th, td { padding: 7px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+.wide th { white-space: normal; }
+.wide tbody th { min-width: 130px; }
 thead th { font-size: 0.9rem; color: var(--dim); font-weight: 600; }
 figure { margin: 0.6em 0 1.6em; }
 figure svg { display: block; width: 100%; min-width: 540px; height: auto; }
