@@ -92,7 +92,10 @@ async function finish(
 ): Promise<StoredRun | undefined> {
   const started = performance.now();
   const { variant, seed, settings } = run;
-  const density = variant === 'DEFT' ? densitySettings(options, settings['density'] as string | undefined) : undefined;
+  const density =
+    variant === 'DEFT'
+      ? withReference(densitySettings(options, settings['density'] as string | undefined), reference)
+      : undefined;
   const done = await trainingRun({
     options,
     data,
