@@ -30,6 +30,16 @@ test('every grid is readable, and its settings are options', (t) => {
   t.is(withModules(readGrid('glue'), ['lora']).cells.length, 2 * 8);
 });
 
+test('what only DEFT reads is no setting of a plain run, and is of its partner', (t) => {
+  const here = () => ({ path: 'there', standIn: undefined });
+  const given = { alpha: 3, maxMetricDrop: 1, layerGates: true, gatePenalty: 0.1, encoderWeight: 2, maxSteps: 7 };
+  const { runs } = planGrid(readGrid('table1'), { model: here, data: here }, [1], given);
+  t.like(runs[1]?.settings, given);
+  const { maxSteps, ...density } = given;
+  t.is(runs[0]?.settings['maxSteps'], maxSteps);
+  for (const name of Object.keys(density)) t.false(name in (runs[0]?.settings ?? {}), name);
+});
+
 test('each figure of the paper names its source, and stands at places of the catalogue', (t) => {
   const catalogue = read('catalogue.json') as Record<'models' | 'datasets' | 'modules', Record<string, unknown>>;
   const { sources, figures } = read('figures.json') as {
