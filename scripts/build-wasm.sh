@@ -16,7 +16,7 @@ if [ ! -f crates/wasm/Cargo.toml ]; then
 fi
 
 module=$(sed -n '/^\[package\]/,/^\[lib\]\|^\[dep/s/^name *= *"\(.*\)"/\1/p' crates/wasm/Cargo.toml | head -n 1 | tr - _)
-sources=(crates/wasm crates/core Cargo.toml scripts/build-wasm.sh)
+sources=(crates/wasm crates/core Cargo.toml scripts/build-wasm.sh scripts/inline-wasm.mjs)
 [ -f Cargo.lock ] && sources+=(Cargo.lock)
 
 is_fresh() { # folder
@@ -73,6 +73,7 @@ build() { # folder, target features, wasm-opt's flags
       --enable-reference-types --enable-multivalue "$@" "$file" -o "$file.opt"
     mv "$file.opt" "$file"
   fi
+  node scripts/inline-wasm.mjs "wasm/$folder/${module}_bg.wasm"
   mv ".cache/wasm-built-$folder.new" ".cache/wasm-built-$folder"
   say "built wasm/$folder ($features) in $(($(date +%s) - started)) s"
   print_size "$folder"

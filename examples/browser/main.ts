@@ -7,7 +7,7 @@ import {
   type DataRecord,
   type WorkerTrainerOptions,
 } from 'deftune';
-import { zipSync } from 'fflate';
+import { unzipSync, zipSync } from 'fflate';
 import { activationFigure } from './activation-view.js';
 import { layerChart, lineChart } from './charts.js';
 import { VARIANTS, type Variant, type VariantName } from './variant.js';
@@ -146,6 +146,7 @@ function setRunning(running: boolean): void {
   button('start').disabled = running;
   button('pause').disabled = button('stop').disabled = !running || variants.length === 0;
   for (const id of ['ask', 'save-peft', 'save-deft']) button(id).disabled = variants.length === 0;
+  for (const id of ['load-peft', 'load-deft']) button(id).disabled = running || variants.length === 0;
 }
 
 /** Names of the layers, once the models are open. */
@@ -297,6 +298,36 @@ async function save(name: VariantName): Promise<void> {
   }
 }
 
+/** The picked files of an adapter, those of a zip without its folders. */
+async function pickedAdapter(): Promise<Map<string, Uint8Array>> {
+  const picked = [...(input('adapter').files ?? [])];
+  if (picked.length === 0) throw new DeftuneError('no adapter is picked, expected its zip or its files');
+  const files = new Map<string, Uint8Array>();
+  for (const file of picked) {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    if (!file.name.endsWith('.zip')) {
+      files.set(file.name, bytes);
+      continue;
+    }
+    try {
+      for (const [name, content] of Object.entries(unzipSync(bytes))) files.set(name.split('/').at(-1)!, content);
+    } catch (cause) {
+      throw new DeftuneError(`${file.name} is no zip: ${(cause as Error).message}`, { cause });
+    }
+  }
+  return files;
+}
+
+async function loadInto(name: VariantName): Promise<void> {
+  try {
+    await variants.find((candidate) => candidate.name === name)?.trainer.loadAdapter(await pickedAdapter());
+    say(`${name} now answers with the adapter that was loaded.`);
+    await ask();
+  } catch (error) {
+    report(error);
+  }
+}
+
 element('settings').addEventListener('submit', (event) => {
   event.preventDefault();
   if (!isRunning) void start();
@@ -321,6 +352,7 @@ select('layer').addEventListener('change', drawMaps);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawMaps);
 for (const name of VARIANTS) {
   button(`save-${name.toLowerCase()}`).addEventListener('click', () => void save(name));
+  button(`load-${name.toLowerCase()}`).addEventListener('click', () => void loadInto(name));
 }
 for (const [id, value, row] of [
   ['model', 'directory', 'directory-row'],

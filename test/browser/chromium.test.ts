@@ -1,6 +1,6 @@
 // The library in a real browser: trained there, compared with Node, read by Node and by peft, reloaded in the middle of a run.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -13,21 +13,15 @@ import {
   AutoModelForSequenceClassification,
   AutoTokenizer,
   createBackend,
-  densityLoss,
-  getPeftModel,
-  loadDataset,
   predict,
   prepareExamples,
   readAdapter,
-  Trainer,
-  type StepLog,
 } from '../../ts/index.js';
 import { softmax } from '../../ts/heads/softmax.js';
 import { launch, serve, titleWithReason as title, whyNoChromium, type Site } from './chromium.js';
+import { compareRuns, model, RUN, runHere, runThere, table, TEXTS, type Answer } from './small-run.js';
 
 declare global {
-  /** What test/browser/page puts there. */
-  var deftune: typeof Deftune;
   var run: Promise<Deftune.TrainResult>;
   var trainer: Deftune.WorkerTrainer;
   var saved: number;
@@ -35,8 +29,6 @@ declare global {
   var steps: number;
 }
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
-const model = join(root, 'assets/bert-mini-relu');
 const scratch = mkdtempSync(join(tmpdir(), 'deftune-chromium-'));
 const chromiumTest = whyNoChromium === undefined ? test.serial : test.serial.skip;
 
@@ -66,87 +58,13 @@ async function openPage(t: ExecutionContext): Promise<Page> {
   return page;
 }
 
-// The first sentences of the bundled sample, as few as a test has time for.
-const table = readFileSync(join(root, 'assets/sst2-sample/train.tsv'), 'utf8').split('\n').slice(0, 49).join('\n');
-const RUN = {
-  peft: { method: 'lora', r: 8, loraAlpha: 16, targetModules: ['query', 'value'] },
-  density: { alpha: 0.05 },
-  args: { maxSteps: 6, batchSize: 8, learningRate: 1e-3, seed: 3 },
-};
-const TEXTS = ['a gripping and funny film', 'a dull mess', 'not good'];
-
-type Result = Pick<Deftune.TrainResult, 'log' | 'evaluation'>;
-
-/** The same run in this process, on the native backend. */
-async function runHere(): Promise<Result> {
-  const backend = await createBackend({ backend: 'native' });
-  const tokenizer = await AutoTokenizer.fromPretrained(model);
-  const base = await AutoModelForSequenceClassification.fromPretrained(model, { backend, numLabels: 2 });
-  const file = join(scratch, 'train.tsv');
-  writeFileSync(file, table);
-  const trainDataset = await loadDataset(file, { tokenizer, model: base });
-  const peftModel = getPeftModel(base, RUN.peft);
-  const auxiliaryLosses = [densityLoss(RUN.density, base.info.activation)];
-  const trainer = new Trainer({
-    model: peftModel,
-    trainDataset,
-    evalDataset: trainDataset,
-    args: RUN.args,
-    auxiliaryLosses,
-  });
-  const result = await trainer.train();
-  base.dispose();
-  return result;
-}
-
-/** The run in a worker of the page; its result, the adapter's files, and what it answers. */
-async function runThere(page: Page): Promise<{ result: Result; adapter: [string, string][]; answers: Answer[] }> {
-  return page.evaluate(
-    async ({ table, run, texts }) => {
-      const { createWorkerTrainer, recordsFromText } = globalThis.deftune;
-      const records = recordsFromText(table.replace(/^sentence/, 'text'));
-      const trainer = await createWorkerTrainer({
-        ...run,
-        model: new URL('bert-mini-relu', location.href).href,
-        trainRecords: records,
-        evalRecords: records,
-      });
-      const { log, evaluation } = await trainer.train();
-      const answers = await trainer.predict(texts.map((text, line) => ({ text, line })));
-      const files = await trainer.adapter('bert-mini-relu');
-      trainer.terminate();
-      // Bytes as text of one character each.
-      const adapter = [...files].map(([name, bytes]): [string, string] => [
-        name,
-        Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''),
-      ]);
-      return { result: { log, evaluation }, adapter, answers: answers as unknown as Answer[] };
-    },
-    { table, run: RUN, texts: TEXTS },
-  );
-}
-
-interface Answer {
-  label: string;
-  score: number;
-}
-
 chromiumTest(
   title('training in a worker gives the losses of Node, and its adapter goes to Node and to peft'),
   async (t) => {
     const page = await openPage(t);
     const { result, adapter, answers } = await runThere(page);
     const expected = await runHere();
-    t.is(result.log.length, RUN.args.maxSteps);
-    for (const [index, log] of result.log.entries()) {
-      const other = expected.log[index] as StepLog;
-      for (const key of ['loss', 'taskLoss', 'densityLoss'] as const) {
-        t.true(Math.abs(log[key] - other[key]) < 1e-3, `step ${log.step}: ${key} ${log[key]}, in Node ${other[key]}`);
-      }
-      t.is(log.tokens, other.tokens);
-    }
-    t.true(Math.abs(result.evaluation!.loss - expected.evaluation!.loss) < 1e-3);
-    t.true(Math.abs(result.evaluation!.density - expected.evaluation!.density) < 1e-3);
+    compareRuns(t, result, expected);
 
     const directory = join(scratch, 'adapter');
     mkdirSync(directory);

@@ -63,6 +63,18 @@ export async function serve(page: string): Promise<Site> {
   const args = ['build', join(root, page), '--outDir', output, '--logLevel', 'warn', ...config];
   const built = spawnSync(process.execPath, [vite, ...args], { encoding: 'utf8', cwd: root });
   if (built.status !== 0) throw new Error(`vite build ${page}: ${built.stdout}${built.stderr}`);
+  const site = await serveFolder(output);
+  return {
+    address: site.address,
+    close() {
+      site.close();
+      rmSync(output, { recursive: true });
+    },
+  };
+}
+
+/** Serves the files of a folder. */
+export async function serveFolder(output: string): Promise<Site> {
   const server = createServer((request, response) => {
     const name = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     const path = join(output, name.endsWith('/') ? `${name}index.html` : name);
@@ -81,7 +93,6 @@ export async function serve(page: string): Promise<Site> {
     close() {
       server.closeAllConnections();
       server.close();
-      rmSync(output, { recursive: true });
     },
   };
 }

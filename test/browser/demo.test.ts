@@ -53,10 +53,28 @@ demoTest(title('the demo page trains PEFT and DEFT, answers, and hands out the a
 
     const download = page.waitForEvent('download');
     await page.click('#save-deft');
-    const zip = unzipSync(readFileSync(await (await download).path()));
+    const file = {
+      name: 'deft-adapter.zip',
+      mimeType: 'application/zip',
+      buffer: readFileSync(await (await download).path()),
+    };
+    const zip = unzipSync(file.buffer);
     t.deepEqual(Object.keys(zip).sort(), ['adapter_config.json', 'adapter_model.safetensors', 'deftune.json']);
     const config = JSON.parse(new TextDecoder().decode(zip['adapter_config.json'])) as Record<string, unknown>;
     t.is(config['peft_type'], 'LORA');
+
+    // Loaded in the place of the other adapter, it gives the other's answers; and what is none is refused.
+    await page.setInputFiles('#adapter', { ...file, buffer: Buffer.from('no zip') });
+    await page.click('#load-peft');
+    await page.waitForFunction(() => document.getElementById('status')!.classList.contains('bad'));
+    t.regex((await page.textContent('#status')) ?? '', /^deft-adapter\.zip is no zip: /);
+    await page.setInputFiles('#adapter', file);
+    await page.click('#load-peft');
+    await page.waitForFunction(() => /^PEFT now answers/.test(document.getElementById('status')!.textContent));
+    await page.waitForFunction(() => {
+      const [peft, deft] = [...document.querySelectorAll('#answers p')].map(({ textContent }) => textContent.slice(6));
+      return peft !== undefined && peft === deft;
+    });
     t.deepEqual(errors, []);
   } finally {
     await browser.close();

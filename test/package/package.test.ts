@@ -16,6 +16,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
+import { launch, serveFolder, whyNoChromium } from '../browser/chromium.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'deftune-package-'));
@@ -77,26 +78,29 @@ wasmTest('attw finds nothing: types for import, require and bundlers', (t) => {
 });
 
 /** The bundlers' own way, each without configuration. */
-const BUNDLERS: Record<string, { install: string[]; build: string[] }> = {
+const BUNDLERS: Record<string, { install: string[]; build: string[]; page?: string }> = {
   vite: { install: ['vite@8.3.8'], build: ['vite', 'build', '--logLevel', 'warn'] },
   esbuild: {
     install: ['esbuild@0.28.2'],
     build: ['esbuild', 'main.js', '--bundle', '--format=esm', '--platform=browser', '--outfile=dist/main.js'],
+    page: '<script type="module" src="main.js"></script>',
   },
   webpack: {
     install: ['webpack@5.113.0', 'webpack-cli@7.3.1'],
     build: ['webpack', 'build', './main.js', '--mode', 'production', '--output-path', 'dist'],
+    page: '<script defer src="main.js"></script>',
   },
   rollup: {
     install: ['rollup@4.68.8', '@rollup/plugin-node-resolve@16.0.3'],
     build: ['rollup', 'main.js', '-p', 'node-resolve={browser:true}', '-d', 'dist', '--silent'],
+    page: '<script type="module" src="main.js"></script>',
   },
 };
 
-const MAIN = `import { createBackend, getPeftModel, init } from 'deftune';
-await init();
+const MAIN = `import { createBackend, getPeftModel } from 'deftune';
 const backend = await createBackend();
-document.body.append(backend.isaName(), typeof getPeftModel);
+const y = backend.linear(backend.uploadF32(Float32Array.of(2), 1, 1), backend.uploadF32(Float32Array.of(3), 1, 1), 0);
+document.title = [backend.isaName(), typeof getPeftModel, backend.readF32(y)[0]].join(' ');
 `;
 
 /** A fresh project with the tarball in it; undefined, with a message, where npm's registry cannot be reached. */
@@ -154,22 +158,39 @@ wasmTest('the tarball is imported and required in Node, and its types fit both',
   t.notThrows(() => run(process.execPath, [tsc, ...flags, '--skipLibCheck', 'use.mts', 'use2.cts'], folder));
 });
 
-for (const [name, { build }] of Object.entries(BUNDLERS)) {
-  wasmTest(`${name} builds a fresh project with the browser entry`, (t) => {
+for (const [name, { build, page }] of Object.entries(BUNDLERS)) {
+  wasmTest(`${name} builds a fresh project with the browser entry, which runs in Chromium`, async (t) => {
     const folder = project(t);
     if (folder === undefined) return;
-    rmSync(join(folder, 'dist'), { recursive: true, force: true });
+    const dist = join(folder, 'dist');
+    rmSync(dist, { recursive: true, force: true });
     const [command, ...args] = build as [string, ...string[]];
     run(join(folder, 'node_modules/.bin', command), args, folder);
-    const files = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' }).filter((file) =>
-      statSync(join(folder, 'dist', file)).isFile(),
+    const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      statSync(join(dist, file)).isFile(),
     );
     const scripts = files.filter((file) => file.endsWith('.js'));
-    const code = scripts.map((file) => readFileSync(join(folder, 'dist', file), 'utf8')).join('\n');
+    const code = scripts.map((file) => readFileSync(join(dist, file), 'utf8')).join('\n');
     t.true(code.includes('could not be loaded'), 'the browser entry is in the bundle');
     t.false(/from\s*["']node:|require\(["']node:/.test(code), 'nothing of Node is in it');
-    t.log(`${name}: ${files.map((file) => `${file} ${statSync(join(folder, 'dist', file)).size}`).join(', ')}`);
-    // Vite and webpack follow `new URL(file, import.meta.url)`; for the others the page passes the address to init().
+    t.log(`${name}: ${files.map((file) => `${file} ${statSync(join(dist, file)).size}`).join(', ')}`);
+    // Vite and webpack follow `new URL(file, import.meta.url)`; the others have the copy in a script.
     if (name === 'vite' || name === 'webpack') t.is(files.filter((file) => file.endsWith('.wasm')).length, 2);
+    if (whyNoChromium !== undefined) {
+      t.log(`not run: ${whyNoChromium}`);
+      return;
+    }
+    if (page !== undefined) writeFileSync(join(dist, 'index.html'), `<!doctype html>${page}\n`);
+    const site = await serveFolder(dist);
+    const browser = await launch();
+    try {
+      const tab = await browser.newPage();
+      await tab.goto(site.address);
+      await tab.waitForFunction(() => document.title.endsWith(' 6'), undefined, { timeout: 60_000 });
+      t.is(await tab.title(), 'relaxed-simd function 6');
+    } finally {
+      await browser.close();
+      site.close();
+    }
   });
 }

@@ -5,3 +5,8 @@ declare module '*/deftune_wasm.js' {
     module_or_path: string | URL | Request | Response | BufferSource | WebAssembly.Module;
   }): Promise<unknown>;
 }
+/** The module's bytes, gzipped, in base64. */
+declare module '*/inline.js' {
+  const text: string;
+  export default text;
+}
