@@ -550,6 +550,17 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       },
       ...(KINKED.includes(name) ? { kinks: preActivation } : {}),
     })),
+    ...(['relu', 'gelu'] as const).map((name) => ({
+      title: `${name}, cutoff 0.07`,
+      inputs: { x: uniform([3, 6], 136), weight: uniform([5, 6], 137), bias: uniform([5], 138) },
+      run: (_: Backend, inputs: Inputs) => {
+        const [x, weight, bias] = ['x', 'weight', 'bias'].map((key) => pick(inputs, key)) as [Tensor, Tensor, Tensor];
+        const { out, featureMap } = ops.linearActivate(x, weight, bias, activationKind(name), { cutoff: 0.07 });
+        return [out, featureMap];
+      },
+      kinks: (backend: Backend, inputs: Inputs) =>
+        kinkSigns(backend, preActivation(backend, inputs), activationKind(name), 0.07),
+    })),
     {
       title: 'relu, sparse enough for compact blocks',
       inputs: {

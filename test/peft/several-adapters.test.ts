@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { createBackend } from '../../ts/backend/create-backend-node.js';
 import { DeftuneError } from '../../ts/error.js';
+import { setActivationThresholds } from '../../ts/nn/activation-thresholds.js';
 import { addStoredAdapter, applyAdapter, readAdapter } from '../../ts/peft/peft-files-node.js';
 import { getPeftModel, type PeftModel, type PeftOptions } from '../../ts/peft/peft-model.js';
 import { openBase, readExpected, type FixtureBatch } from '../models/bert-fixtures.js';
@@ -127,4 +128,40 @@ test('a model that a stored adapter does not fit stays as it was', async (t) => 
   t.throws(() => applyAdapter(plain, cut), { instanceOf: DeftuneError, message: /is missing/ });
   t.deepEqual(names(), before);
   t.deepEqual(logitsOf(plain, batch), logits);
+});
+
+test('adapters of one model agree on its activations', async (t) => {
+  const backend = await createBackend({ backend: 'native', threads: 1 });
+  const stored = readAdapter(join(fixtures, 'bert/relu/adapter'));
+  const withSidecar = (sidecar: object): typeof stored => ({ ...stored, sidecar: { ...stored.sidecar, ...sidecar } });
+  const model = applyAdapter(await openBase(backend, 'relu'), stored);
+  setActivationThresholds(model.base, { 'encoder.layer.1': 0.25 });
+  const refused = (sidecar: object, message: RegExp): void => {
+    t.throws(
+      () => {
+        addStoredAdapter(model, 'other', withSidecar(sidecar));
+      },
+      { instanceOf: DeftuneError, message },
+    );
+    t.deepEqual([model.adapterNames, model.activeAdapter], [['default'], 'default']);
+  };
+  refused({}, /threshold of encoder\.layer\.1 is 0, expected 0\.25 as of the model's other adapters$/);
+  refused({ activationThresholds: { 'encoder.layer.0': 1 } }, /threshold of encoder\.layer\.0 is 1, expected 0 as/);
+  refused({ activation: 'gelu' }, /deftune\.json: activation is gelu, but the model has relu/);
+  addStoredAdapter(
+    model,
+    'other',
+    withSidecar({ activationThresholds: { 'encoder.layer.1': 0.25 }, activation: 'relu' }),
+  );
+  t.deepEqual(model.adapterNames, ['default', 'other']);
+});
+
+test('an adapter whose thresholds do not fit leaves the model as it was', async (t) => {
+  const backend = await createBackend({ backend: 'native', threads: 1 });
+  const base = await openBase(backend, 'relu');
+  const alone = logitsOf(base, batch);
+  const stored = readAdapter(join(fixtures, 'bert/relu/adapter'));
+  const sidecar = { ...stored.sidecar, activationThresholds: { 'h.0': 1 } };
+  t.throws(() => applyAdapter(base, { ...stored, sidecar }), { instanceOf: DeftuneError, message: /"h\.0" is no MLP/ });
+  t.deepEqual(logitsOf(base, batch), alone);
 });
