@@ -109,12 +109,14 @@ test('Ctrl-C stops in the run at hand and reports what is done', async (t) => {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [stdout, stderr] = ['', ''];
+  let isSent = false;
   child.stdout.on('data', (part: Buffer) => {
     stdout += part.toString();
   });
   child.stderr.on('data', (part: Buffer) => {
     stderr += part.toString();
-    if (stderr.includes('\n2/4 ')) child.kill('SIGINT');
+    // Once: a second one ends it at once.
+    if (!isSent && stderr.includes('\n2/4 ')) isSent = child.kill('SIGINT');
   });
   t.is(await new Promise((done) => child.once('close', done)), 130);
   t.deepEqual(readdirSync(join(out, 'runs')), ['mini.sst2.lora.PEFT.1.json']);
