@@ -24,7 +24,8 @@ impl Shape {
     /// - AVX-512 (32 registers): 12 x 2. 14 x 2 fits too, but 12 divides a row block of 48, and both are bound by FMA alone.
     /// - AVX2 (16): 6 x 2.
     /// - NEON (32): 8 x 3.
-    /// - simd128 (engines give 16): 4 x 2; 8 x 2 and unrolling spill and lose a third of the speed.
+    /// - simd128 (engines give 16): 4 x 2, as a product needs a register before it is added; 5 x 2 loses up to 10 %, 8 x 2 a third. With relaxed SIMD,
+    ///   which adds it at once, 6 x 2.
     /// - scalar: 4 x 4, which the compiler may vectorise with what the target has.
     pub const fn of<S: Simd>() -> Shape {
         match S::LANES {
@@ -35,6 +36,7 @@ impl Shape {
             },
             8 => Shape { lanes: 8, mr: 6, nv: 2 },
             4 if cfg!(target_arch = "aarch64") => Shape { lanes: 4, mr: 8, nv: 3 },
+            4 if cfg!(target_feature = "relaxed-simd") => Shape { lanes: 4, mr: 6, nv: 2 },
             4 => Shape { lanes: 4, mr: 4, nv: 2 },
             lanes => Shape { lanes, mr: 4, nv: 4 },
         }
@@ -156,7 +158,9 @@ pub(super) use unrolled;
 /// Steps of K a turn of the loop (for each set of accumulators). 2 is as fast; a prefetch of B each step lost 6 %.
 const UNROLL: usize = 4;
 
-#[inline(always)]
+// In WebAssembly each size is a function of its own: all inlined into one, the engine's optimizer loses 8 to 15 % of simd128's speed.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn micro<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: usize>(s: S, tile: &Tile<T>) {
     let lanes = S::LANES;
     let mut acc = [[[s.zero(); NV]; MR]; SETS];
