@@ -68,6 +68,13 @@ export function bertFamily(family: BertFamily): ModelFamily {
         headModules: modules,
         loraTargets: ['query', 'value'],
         ia3: { targets: ['key', 'value', 'output.dense'], feedforward: ['output.dense'] },
+        linears: {
+          q: /\.attention\.self\.query$/,
+          k: /\.attention\.self\.key$/,
+          v: /\.attention\.self\.value$/,
+          intermediate: /\.intermediate\.dense$/,
+          output: /\.\d+\.output\.dense$/,
+        },
         initializerRange: c.initializerRange,
         config,
       };

@@ -194,6 +194,7 @@ export const gpt2: ModelFamily = {
       headModules: modules,
       loraTargets: ['c_attn'],
       ia3: { targets: ['c_attn', 'mlp.c_proj'], feedforward: ['mlp.c_proj'] },
+      linears: { qkv: /\.attn\.c_attn$/, intermediate: /\.mlp\.c_fc$/, output: /\.mlp\.c_proj$/ },
       initializerRange: c.initializerRange,
       config,
     };

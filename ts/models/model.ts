@@ -9,6 +9,9 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { Decoding } from './decoding.js';
 import type { TensorSource } from './weights.js';
 
+/** What a linear layer of a transformer is for: projections of attention, those of a model in one, and the MLP's two. */
+export type LinearRole = 'q' | 'k' | 'v' | 'qkv' | 'intermediate' | 'output';
+
 /** What a model says about itself beyond its parameters. */
 export interface ModelInfo extends HeadInfo {
   modelType: string;
@@ -21,6 +24,10 @@ export interface ModelInfo extends HeadInfo {
   loraTargets: readonly string[];
   /** peft's default `target_modules` and `feedforward_modules` for IA3, where it has them. */
   ia3?: { targets: readonly string[]; feedforward: readonly string[] };
+  /** Linear layers by what they are for: expressions on their paths. */
+  linears: Readonly<Partial<Record<LinearRole, RegExp>>>;
+  /** A module's path in files of transformers 4, where version 5 has another. */
+  formerPath?(path: string): string;
   /** Tokens that end a text, as generation_config.json or else config.json says; none: texts end at the limit alone. */
   eosTokenIds?: readonly number[];
   /** Initial range of new weights. */

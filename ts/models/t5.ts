@@ -138,6 +138,14 @@ export const t5: ModelFamily = {
       activation: c.activation,
       headModules: [],
       loraTargets: ['q', 'v'],
+      linears: {
+        q: /Attention\.q$/,
+        k: /Attention\.k$/,
+        v: /Attention\.v$/,
+        // Of a gated MLP the factor that has no activation.
+        intermediate: c.gated ? /\.wi_1$/ : /\.wi$/,
+        output: /\.wo$/,
+      },
       initializerRange: c.initializerFactor,
       config,
     };

@@ -231,6 +231,21 @@ const RULES: NameRules = {
   ],
 };
 
+/** The other way: what transformers 4 calls a module. */
+const FORMER: readonly (readonly [RegExp, string])[] = [
+  [/\.attention\.q_proj(?=\.|$)/, '.attention.attention.query'],
+  [/\.attention\.k_proj(?=\.|$)/, '.attention.attention.key'],
+  [/\.attention\.v_proj(?=\.|$)/, '.attention.attention.value'],
+  [/\.attention\.o_proj(?=\.|$)/, '.attention.output.dense'],
+  [/\.mlp\.fc1(?=\.|$)/, '.intermediate.dense'],
+  [/\.mlp\.fc2(?=\.|$)/, '.output.dense'],
+  [/(^|\.)layers\.(\d+)/, '$1encoder.layer.$2'],
+];
+
+function formerPath(path: string): string {
+  return FORMER.reduce((found, [pattern, name]) => found.replace(pattern, name), path);
+}
+
 function readConfig(reader: ConfigReader, dropoutOverride: number | undefined): ViTConfig {
   const probability = (field: string): number =>
     dropoutOverride ?? reader.number(field, { min: 0, max: 0.999, fallback: 0 });
@@ -281,6 +296,14 @@ export const vit: ModelFamily = {
       activation: c.activation,
       headModules: ['classifier'],
       loraTargets: ['q_proj', 'v_proj'],
+      linears: {
+        q: /\.attention\.q_proj$/,
+        k: /\.attention\.k_proj$/,
+        v: /\.attention\.v_proj$/,
+        intermediate: /\.mlp\.fc1$/,
+        output: /\.mlp\.fc2$/,
+      },
+      formerPath,
       initializerRange: c.initializerRange,
       config,
     };

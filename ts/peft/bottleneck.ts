@@ -168,18 +168,14 @@ export const bottleneck: PeftMethod<BottleneckConfig> = {
     for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
   },
 
-  savedParameters(model, config) {
-    const adapters = placesOf(model, config).flatMap(([, place]) =>
-      [...(place.joint?.namedParameters() ?? [])].map(
-        ([name, parameter]) => [`${place.adaptersName}.adapters.${name}`, parameter] as const,
-      ),
-    );
-    return new Map([...adapters, ...headParameters(model)]);
-  },
+  savedParameters: (model, config) =>
+    new Map<string, Parameter>([...parametersOf(model, config), ...headParameters(model)]),
+
+  whyNotPeft: () => 'peft has no bottleneck adapters',
 
   adapters: {
-    architecture: null,
-    headPrefix: '',
+    description: 'none (bottleneck)',
+    isOf: ({ architecture }) => architecture === undefined || architecture === null,
     configFromFile(values, where) {
       for (const [field, neutral] of Object.entries(UNSUPPORTED)) {
         const value = values[field] ?? neutral;
@@ -201,12 +197,11 @@ export const bottleneck: PeftMethod<BottleneckConfig> = {
       const defaults: BottleneckConfig = { ...SEQUENTIAL, originalLnBefore: false };
       return checked({ ...defaults, ...Object.fromEntries(given) } as BottleneckConfig, where);
     },
-    tensorsFromFile: ({ tensors }) => new Map(tensors),
     configToFile(config) {
       const own = Object.entries(config).map(([name, value]) => [snake(name), value as unknown] as const);
       return { ...REMAINING, ...Object.fromEntries(own) };
     },
-    tensorsToFile: (tensors) => new Map(tensors),
+    savedTensors: parametersOf,
   },
 
   describe({ isParallel, mhAdapter, outputAdapter, crossAdapter, reductionFactor, nonLinearity }) {
@@ -219,6 +214,17 @@ export const bottleneck: PeftMethod<BottleneckConfig> = {
     return `${isParallel ? 'parallel' : 'bottleneck'} adapters, d / ${factor}, ${nonLinearity}, at ${places.join(', ')}`;
   },
 };
+
+/** The adapters' parameters by their names in files. */
+function parametersOf(model: Model, config: BottleneckConfig): Map<string, Parameter> {
+  return new Map(
+    placesOf(model, config).flatMap(([, place]) =>
+      [...(place.joint?.namedParameters() ?? [])].map(
+        ([name, parameter]) => [`${place.adaptersName}.adapters.${name}`, parameter] as const,
+      ),
+    ),
+  );
+}
 
 /** The residual connections that get an adapter. */
 function placesOf(model: Model, config: BottleneckConfig): [path: string, place: ResidualConnection][] {

@@ -3,13 +3,12 @@ import { Rng } from '../data/rng.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
-import type { Model } from '../models/model.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
-import { scaleCols } from '../ops/columns.js';
 import { Tensor } from '../tensor/tensor.js';
-import { AdaptedLinear, type LinearValues } from './adapted-linear.js';
 import { headParameters } from './head-parameters.js';
+import { ia3InAdapters } from './ia3-in-adapters.js';
+import { ia3Layers, Ia3Linear, type Ia3Config } from './ia3-linear.js';
 import type { PeftMethod } from './method.js';
 import {
   checkSelection,
@@ -17,17 +16,8 @@ import {
   findTargets,
   matchesModules,
   moduleNames,
-  type ModuleSelection,
   type TargetModules,
 } from './target-modules.js';
-
-/** Settings of IA3, as in peft's `IA3Config`. */
-export interface Ia3Config extends ModuleSelection {
-  /** Those of the targets whose input is scaled, not their output; default: peft's for the model family. */
-  feedforwardModules: TargetModules;
-  /** Whether the factors start at 1 (default), so that the model is its base at first, or are drawn from N(0, 1). */
-  initIa3Weights: boolean;
-}
 
 const namesOrNone = z.union([z.string().min(1), z.array(z.string().min(1))], {
   error: 'expected names of modules or a regular expression',
@@ -46,37 +36,6 @@ const file = z.looseObject({
   feedforward_modules: namesOrNone,
   init_ia3_weights: z.boolean().nullish(),
 });
-
-/** A frozen linear layer whose output, or input, is multiplied by a learned vector (IA3, Liu et al. 2022). */
-export class Ia3Linear extends AdaptedLinear {
-  /** @param ia3_l stored as [1, in] where it scales the input, else [out, 1] */
-  constructor(
-    base: Linear,
-    readonly ia3_l: Parameter,
-    private readonly isFeedforward: boolean,
-  ) {
-    super(base);
-  }
-
-  protected adapted(x: Tensor): Tensor {
-    return this.isFeedforward
-      ? this.base_layer.forward(scaleCols(x, this.ia3_l))
-      : scaleCols(this.base_layer.forward(x), this.ia3_l);
-  }
-
-  protected mergedValues(): LinearValues {
-    const { weight, bias } = this.base_layer;
-    const factors = this.ia3_l.toFloats();
-    const factor = (index: number): number => factors[index] as number;
-    const indexOf = this.isFeedforward
-      ? (at: number): number => at % weight.cols
-      : (at: number): number => Math.floor(at / weight.cols);
-    return {
-      weight: weight.toFloats().map((value, at) => value * factor(indexOf(at))),
-      bias: this.isFeedforward ? undefined : bias?.toFloats().map((value, at) => value * factor(at)),
-    };
-  }
-}
 
 /** IA3's entry in the registry of methods. */
 export const ia3: PeftMethod<Ia3Config> = {
@@ -106,6 +65,8 @@ export const ia3: PeftMethod<Ia3Config> = {
     return checked(config, name);
   },
 
+  adapters: ia3InAdapters,
+
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x1a3);
     for (const path of findTargets(model, config, model.info.headModules)) {
@@ -123,7 +84,7 @@ export const ia3: PeftMethod<Ia3Config> = {
   },
 
   savedParameters(model) {
-    const saved = layersOf(model).map(([path, layer]) => [`${path}.ia3_l`, layer.ia3_l] as const);
+    const saved = ia3Layers(model).map(([path, layer]) => [`${path}.ia3_l`, layer.ia3_l] as const);
     return new Map(
       [...saved, ...headParameters(model)].map(([name, parameter]) => [`base_model.model.${name}`, parameter]),
     );
@@ -134,7 +95,7 @@ export const ia3: PeftMethod<Ia3Config> = {
       auto_mapping: null,
       base_model_name_or_path: baseModel,
       exclude_modules: config.excludeModules ?? null,
-      fan_in_fan_out: layersOf(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
+      fan_in_fan_out: ia3Layers(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
       feedforward_modules: config.feedforwardModules,
       inference_mode: true,
       init_ia3_weights: config.initIa3Weights,
@@ -150,10 +111,6 @@ export const ia3: PeftMethod<Ia3Config> = {
     return `IA3 on ${typeof targetModules === 'string' ? targetModules : targetModules.join(', ')}`;
   },
 };
-
-function layersOf(model: Model): [path: string, layer: Ia3Linear][] {
-  return [...model.namedModules()].filter((entry): entry is [string, Ia3Linear] => entry[1] instanceof Ia3Linear);
-}
 
 /** As peft: a name need only end the path, wherever in a word it begins. */
 function isFeedforwardModule(path: string, names: TargetModules): boolean {

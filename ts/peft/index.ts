@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
-import type { AdaptersFormat } from './adapters-format.js';
+import type { AdaptersConfig, AdaptersFormat } from './adapters-format.js';
 import { bitfit } from './bitfit.js';
 import { bottleneck } from './bottleneck.js';
 import { full } from './full.js';
@@ -41,14 +41,14 @@ export function methodOfPeftType(peftType: unknown, where: string): PeftMethod<u
   throw new DeftuneError(`${where}: peft_type is ${showValue(peftType)}, expected one of ${known}`);
 }
 
-/** The method whose files in the format of `adapters` have this `architecture`. @throws DeftuneError listing the known ones. */
-export function methodOfArchitecture(
-  given: unknown,
+/** The method that a config in the format of `adapters` is of. @throws DeftuneError listing the known ones. */
+export function methodOfAdaptersConfig(
+  config: AdaptersConfig,
   where: string,
 ): { method: PeftMethod<unknown>; adapters: AdaptersFormat<unknown> } {
   const known = METHODS.flatMap((method) => (method.adapters ? [{ method, adapters: method.adapters }] : []));
-  const found = known.find(({ adapters }) => adapters.architecture === (given ?? null));
+  const found = known.find(({ adapters }) => adapters.isOf(config));
   if (found) return found;
-  const names = known.map(({ adapters }) => adapters.architecture ?? 'none (bottleneck)').join(', ');
-  throw new DeftuneError(`${where}: architecture is ${showValue(given)}, expected one of ${names}`);
+  const names = known.map(({ adapters }) => adapters.description).join(', ');
+  throw new DeftuneError(`${where}: architecture is ${showValue(config['architecture'])}, expected one of ${names}`);
 }

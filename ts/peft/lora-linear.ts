@@ -1,5 +1,6 @@
 import type { ForwardContext } from '../nn/forward-context.js';
 import { Linear } from '../nn/linear.js';
+import type { Module } from '../nn/module.js';
 import { Parameter } from '../nn/parameter.js';
 import { doraLinear } from '../ops/dora-linear.js';
 import { doraNorms } from '../ops/dora-norms.js';
@@ -25,7 +26,7 @@ export class LoraLinear extends AdaptedLinear {
     base: Linear,
     readonly lora_A: LowRank,
     readonly lora_B: LowRank,
-    private readonly scaling: number,
+    readonly scaling: number,
     private readonly p: number,
     useDora: boolean,
   ) {
@@ -66,4 +67,9 @@ export class LoraLinear extends AdaptedLinear {
   private norms(): number {
     return doraNorms(this.base_layer.weight, this.lora_A.weight, this.lora_B.weight, this.scaling);
   }
+}
+
+/** The layers of a model with LoRA, by path. */
+export function loraLayers(model: Module): [path: string, layer: LoraLinear][] {
+  return [...model.namedModules()].filter((entry): entry is [string, LoraLinear] => entry[1] instanceof LoraLinear);
 }

@@ -5,7 +5,8 @@ import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
 import { headParameters } from './head-parameters.js';
 import { configureLora, loraConfigFromFile, loraConfigToFile, type LoraConfig } from './lora-config.js';
-import { LoraLinear, LowRank } from './lora-linear.js';
+import { loraLayers, LoraLinear, LowRank } from './lora-linear.js';
+import { loraInAdapters } from './lora-in-adapters.js';
 import type { PeftMethod } from './method.js';
 import { findTargets, valueOfPattern } from './target-modules.js';
 
@@ -17,6 +18,8 @@ export const lora: PeftMethod<LoraConfig> = {
 
   configure: (given, model) => configureLora(given, model.info.loraTargets, 'lora'),
   configFromFile: loraConfigFromFile,
+
+  adapters: loraInAdapters,
 
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x10a4);
@@ -36,7 +39,7 @@ export const lora: PeftMethod<LoraConfig> = {
 
   savedParameters(model, config) {
     const saved = new Map<string, Parameter>();
-    for (const [path, layer] of layersOf(model)) {
+    for (const [path, layer] of loraLayers(model)) {
       saved.set(`base_model.model.${path}.lora_A.weight`, layer.lora_A.weight);
       saved.set(`base_model.model.${path}.lora_B.weight`, layer.lora_B.weight);
       const magnitude = layer.lora_magnitude_vector;
@@ -52,7 +55,7 @@ export const lora: PeftMethod<LoraConfig> = {
       auto_mapping: null,
       base_model_name_or_path: baseModel,
       // As the layers are: peft sets a wrong value right by itself, and so do we when reading.
-      fan_in_fan_out: layersOf(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
+      fan_in_fan_out: loraLayers(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
       inference_mode: true,
       modules_to_save: model.info.headModules.length > 0 ? [...model.info.headModules] : null,
       peft_type: 'LORA',
@@ -72,10 +75,6 @@ export const lora: PeftMethod<LoraConfig> = {
     return `${[`${useDora ? 'DoRA' : 'LoRA'} r ${r}`, `alpha ${loraAlpha}`, ...extras].join(', ')} on ${targets}`;
   },
 };
-
-function layersOf(model: Model): [path: string, layer: LoraLinear][] {
-  return [...model.namedModules()].filter((entry): entry is [string, LoraLinear] => entry[1] instanceof LoraLinear);
-}
 
 /** Biases that are trained beside the factors, by name; the head's are its own. */
 function trainedBiases(model: Model, { bias }: LoraConfig): Map<string, Parameter> {

@@ -13,6 +13,8 @@ export interface PeftMethod<Config> {
   peftType?: string;
   /** Its files in the format of AdapterHub's `adapters`, where that knows the method. */
   adapters?: AdaptersFormat<Config>;
+  /** Why peft's files cannot hold an adapter, where they cannot; it is then written in the format of `adapters`. */
+  whyNotPeft?(config: Config, model: Model): string | undefined;
   /** File of the saved tensors; default adapter_model.safetensors. `model.safetensors` makes the directory a model of its own. */
   weightsFile?: string;
   /** Whether a model with it can become a plain one: its changes, if any, are layers that know how to merge. */

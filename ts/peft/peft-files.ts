@@ -7,14 +7,13 @@ import { checkActivation, checkThresholds, storedActivation, type StoredActivati
 import { LABEL_TENSORS } from '../models/index.js';
 import type { Model } from '../models/model.js';
 import { adaptersFiles, isAdaptersConfig, readAdaptersDirectory } from './adapters-files.js';
-import { headOfFile } from './adapters-format.js';
 import { headParameters } from './head-parameters.js';
 import { closedLayers, storedGates, writeGates, type LayerGateSettings, type StoredGates } from './layer-gates.js';
-import { methodOfArchitecture, methodOfPeftType, peftMethod } from './index.js';
+import { methodOfAdaptersConfig, methodOfPeftType, peftMethod } from './index.js';
 import type { PeftMethod } from './method.js';
 import { DEFAULT_ADAPTER, PeftModel } from './peft-model.js';
 import { pythonJson } from './python-json.js';
-import type { TensorValues } from './saved-tensor.js';
+import { valuesOf, type SavedTensor, type TensorValues } from './saved-tensor.js';
 import { widen } from './widen.js';
 
 /** The adapter's settings, as peft calls their file. */
@@ -86,7 +85,7 @@ export function adapterContent(
   model: PeftModel,
   base: AdapterBase,
   sidecar: Sidecar = {},
-  format: AdapterFormat = model.method.adapters && !model.method.configToFile ? 'adapters' : 'peft',
+  format: AdapterFormat = whyNotPeft(model) === undefined ? 'peft' : 'adapters',
 ): Map<string, string | Uint8Array> {
   const files = format === 'adapters' ? inAdapters(model, base) : inPeft(model, base);
   const { head, info } = model.base;
@@ -99,10 +98,15 @@ export function adapterContent(
   return files;
 }
 
+function whyNotPeft({ method, config, base }: PeftModel): string | undefined {
+  return method.whyNotPeft?.(config, base);
+}
+
 function inPeft(model: PeftModel, base: AdapterBase): Map<string, string | Uint8Array> {
-  const { name, weightsFile = ADAPTER_WEIGHTS, adapters, configToFile } = model.method;
-  if (adapters && !configToFile) {
-    throw new DeftuneError(`peft has no file for ${name}, expected the format of AdapterHub's adapters`);
+  const { weightsFile = ADAPTER_WEIGHTS, configToFile } = model.method;
+  const reason = whyNotPeft(model);
+  if (reason !== undefined) {
+    throw new DeftuneError(`${reason}, expected the format of AdapterHub's adapters`);
   }
   const files = new Map<string, string | Uint8Array>([[weightsFile, serializeSafetensors(model.stateDict())]]);
   if (weightsFile !== ADAPTER_WEIGHTS) {
@@ -119,15 +123,11 @@ function inAdapters(model: PeftModel, { name }: AdapterBase): Map<string, string
   if (!method.adapters) {
     throw new DeftuneError(`AdapterHub's adapters has no file for ${method.name}, expected the format of peft`);
   }
-  const heads = headParameters(base);
-  const isHead = (key: string): boolean => [...heads.keys()].some((own) => key === own || key.endsWith(`.${own}`));
-  const own = [...model.tensors()].filter(([key]) => !isHead(key));
+  const own = method.adapters.configToFile(config, base);
   const file = {
-    config: method.adapters.configToFile(config, base),
-    tensors: method.adapters.tensorsToFile(new Map(own), config, base),
-    head: new Map(
-      [...heads].map(([key, parameter]) => [key, { shape: parameter.storedShape, values: parameter.toStored() }]),
-    ),
+    config: own,
+    tensors: valuesOf(method.adapters.savedTensors(base, config, own)),
+    head: valuesOf(headParameters(base)),
   };
   return adaptersFiles(file, base, 'default', name);
 }
@@ -219,14 +219,14 @@ export function skippedMlps({ sidecar: { layerGates, method }, config }: StoredA
  */
 export function applyAdapter(base: Model, adapter: StoredAdapter): PeftModel {
   checkActivation(base, adapter.sidecar, adapter.pathOf(SIDECAR));
-  const { method, config, tensors, gates } = settingsOf(base, adapter);
+  const { method, config, gates, load } = settingsOf(base, adapter);
   const { activationThresholds: stored } = adapter.sidecar;
   const own = activationThresholds(base);
   if (stored) setActivationThresholds(base, stored);
   const model = PeftModel.inject(base, method, config, 0, gates?.settings);
   try {
     if (gates) writeGates(base, gates.theta, adapter.pathOf(SIDECAR));
-    model.loadStateDict(tensors, adapter.directory);
+    load(model);
   } catch (error) {
     if (method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
     setActivationThresholds(base, own);
@@ -244,11 +244,11 @@ export function addStoredAdapter(model: PeftModel, name: string, adapter: Stored
   try {
     checkActivation(base, adapter.sidecar, adapter.pathOf(SIDECAR));
     checkThresholds(base, adapter.sidecar, adapter.pathOf(SIDECAR));
-    const { method, config, tensors, gates } = settingsOf(base, adapter);
+    const { method, config, gates, load } = settingsOf(base, adapter);
     model.add(name, method, () => config, 0, gates?.settings);
     added = true;
     if (gates) writeGates(base, gates.theta, adapter.pathOf(SIDECAR));
-    model.loadStateDict(tensors, adapter.directory);
+    load(model);
   } catch (error) {
     if (added) model.deleteAdapter(name);
     if (before !== undefined) model.setAdapter(before);
@@ -256,12 +256,11 @@ export function addStoredAdapter(model: PeftModel, name: string, adapter: Stored
   }
 }
 
-/** What a stored adapter is in a model. */
+/** What a stored adapter is in a model: its method and settings, and what fills it once it is injected. */
 interface AdapterSettings {
   method: PeftMethod<unknown>;
   config: unknown;
-  /** By the method's own keys. */
-  tensors: Map<string, TensorValues>;
+  load(model: PeftModel): void;
   gates?: { settings: LayerGateSettings; theta: StoredGates['theta'] } | undefined;
 }
 
@@ -272,30 +271,48 @@ function settingsOf(base: Model, adapter: StoredAdapter): AdapterSettings {
   return { ...methodOf(base, adapter), gates: { settings, theta } };
 }
 
-function methodOf(
-  base: Model,
-  { directory, pathOf, format, config, sidecar, tensors, head, modelType }: StoredAdapter,
-): AdapterSettings {
+function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
+  const { directory, pathOf, format, config, sidecar, tensors, modelType } = adapter;
   const where = pathOf(ADAPTER_CONFIG);
+  const load = (model: PeftModel): void => {
+    model.loadStateDict(tensors, directory);
+  };
   if (!config) {
     const method = peftMethod(sidecar.method, `${pathOf(SIDECAR)}: method`);
-    return { method, config: method.configure({}, base), tensors };
+    return { method, config: method.configure({}, base), load };
   }
   if (format === 'peft') {
     const method = methodOfPeftType(config['peft_type'], where);
-    return { method, config: method.configFromFile?.(config, where, base) ?? method.configure({}, base), tensors };
+    return { method, config: method.configFromFile?.(config, where, base) ?? method.configure({}, base), load };
   }
   if (modelType !== undefined && modelType !== base.info.modelType) {
     throw new DeftuneError(
       `${where}: model_type is ${showValue(modelType)}, expected ${base.info.modelType} as the base`,
     );
   }
-  const { method, adapters } = methodOfArchitecture(config['architecture'], where);
+  const { method, adapters } = methodOfAdaptersConfig(config, where);
   const settings = adapters.configFromFile(config, where, base);
-  const file = { config, tensors, head };
-  const own = adapters.tensorsFromFile(file, settings, base, where);
-  for (const [name, values] of headOfFile(file, base, directory)) own.set(`${adapters.headPrefix}${name}`, values);
-  return { method, config: settings, tensors: own };
+  return {
+    method,
+    config: settings,
+    load(model) {
+      const head = headOfFile(adapter, base);
+      const expected = new Map<string, SavedTensor>([
+        ...adapters.savedTensors(base, settings, config),
+        ...head.expected,
+      ]);
+      model.loadStateDict(new Map([...tensors, ...head.found]), directory, expected);
+    },
+  };
+}
+
+/** The stored head and the model's, where the file has one: without one the model's stays. */
+function headOfFile(
+  { head }: StoredAdapter,
+  model: Model,
+): { expected: Map<string, SavedTensor>; found: Map<string, TensorValues> } {
+  const expected = head.size > 0 ? headParameters(model) : new Map<string, SavedTensor>();
+  return { expected, found: new Map([...head].filter(([name]) => expected.has(name))) };
 }
 
 function readObject(folder: Folder, file: string): Record<string, unknown> {

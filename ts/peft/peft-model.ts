@@ -13,7 +13,7 @@ import { adaptedLayers } from './adapted-linear.js';
 import { peftMethod } from './index.js';
 import { InstalledAdapter } from './installed-adapter.js';
 import { foldGates, gateSettings, readGates, type LayerGateSettings, type StoredGates } from './layer-gates.js';
-import type { TensorValues } from './saved-tensor.js';
+import { valuesOf, type SavedTensor, type TensorValues } from './saved-tensor.js';
 import { scope } from '../tensor/scope.js';
 import { definedFields } from './target-modules.js';
 import type { PeftMethod } from './method.js';
@@ -279,20 +279,23 @@ export class PeftModel {
 
   /** Values of the adapter's tensors by the same keys. */
   tensors(): Map<string, TensorValues> {
-    const saved = this.method.savedParameters(this.base, this.config);
-    return new Map(
-      [...saved].map(([key, tensor]) => [key, { shape: [...tensor.storedShape], values: tensor.toStored() }]),
-    );
+    return valuesOf(this.method.savedParameters(this.base, this.config));
   }
 
   /**
    * Overwrites the adapter's parameters; all or nothing.
+   *
+   * @param name of what is loaded, for messages
+   * @param expected what a tensor of each key goes to; default: as in adapter_model.safetensors
    * @throws DeftuneError listing missing, unexpected or mis-shaped tensors.
    */
-  loadStateDict(tensors: ReadonlyMap<string, TensorValues>, name: string): void {
+  loadStateDict(
+    tensors: ReadonlyMap<string, TensorValues>,
+    name: string,
+    expected: ReadonlyMap<string, SavedTensor> = this.method.savedParameters(this.base, this.config),
+  ): void {
     if (this.isMerged)
       throw new DeftuneError(`${name}: the model's adapter is merged, expected unmerge() before loading`);
-    const expected = this.method.savedParameters(this.base, this.config);
     const problems: string[] = [];
     for (const [key, parameter] of expected) {
       const found = tensors.get(key);

@@ -13,3 +13,10 @@ export interface TensorValues {
   shape: readonly number[];
   values: Float32Array;
 }
+
+/** What a file holds of tensors. */
+export function valuesOf(tensors: ReadonlyMap<string, SavedTensor>): Map<string, TensorValues> {
+  return new Map(
+    [...tensors].map(([key, tensor]) => [key, { shape: [...tensor.storedShape], values: tensor.toStored() }]),
+  );
+}
