@@ -13,6 +13,7 @@ export * from './models/auto-model-node.js';
 export {
   addStoredAdapter,
   applyAdapter,
+  convertAdapter,
   loadAdapter,
   readAdapter,
   saveAdapter,

@@ -22,6 +22,7 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   density: ['--model', '--adapter', '--input'],
   calibrate: ['--model', '--adapter', '--input', '--max-error', '--target-density', '--max-metric-drop', '--out'],
   compare: [...RUN, '--seeds', '--out'],
+  convert: ['--model', '--adapter', '--out', '--format'],
   info: [],
   demo: ['--out'],
 };

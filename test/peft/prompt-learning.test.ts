@@ -9,7 +9,7 @@ import { createBackend } from '../../ts/backend/create-backend-node.js';
 import { DeftuneError } from '../../ts/error.js';
 import { generate } from '../../ts/generation/generate.js';
 import { applyAdapter, readAdapter, saveAdapter } from '../../ts/peft/peft-files-node.js';
-import { getPeftModel, type PeftModel } from '../../ts/peft/peft-model.js';
+import { getPeftModel, type PeftModel, type PeftOptions } from '../../ts/peft/peft-model.js';
 import { onEachBackend } from '../backend/on-each-backend.js';
 import { maxDifference } from '../models/bert-fixtures.js';
 import { agreeOnGradients, agreeOnLogits, gradientsOf, logitsOf, openAny, type Reference } from './any-batch.js';
@@ -161,17 +161,50 @@ test('what cannot be done is said in one line', async (t) => {
   );
   await refused('bert_prompt', { method: 'prompt-tuning', promptTuningInit: 'text' }, /promptTuningInit is "text", /);
   const vit = await openAny(backend, 'vit', join(fixtures, 'vit/model'));
-  t.throws(() => getPeftModel(vit, { method: 'prefix-tuning', numVirtualTokens: 2 }), {
-    instanceOf: DeftuneError,
-    message: /type vit has no place for virtual keys/,
-  });
+  const refusedByVit = (options: PeftOptions, message: RegExp): void => {
+    t.throws(() => getPeftModel(vit, options), { instanceOf: DeftuneError, message });
+  };
+  refusedByVit({ method: 'prefix-tuning', movesPositions: true }, /movesPositions is true, expected false for images/);
+  refusedByVit(
+    { method: 'prompt-tuning', promptTuningInit: 'SAMPLE_VOCAB' },
+    /"SAMPLE_VOCAB", expected RANDOM for images/,
+  );
+  for (const setting of ['bert_prefix', 'bert_prompt']) {
+    t.throws(() => applyAdapter(vit, readAdapter(adapterOf(setting))), {
+      instanceOf: DeftuneError,
+      message: /peft_type is .* expected another for images/,
+    });
+  }
   const t5 = await openAny(backend, 't5', join(fixtures, 't5/relu/model'));
   t.throws(() => getPeftModel(t5, { method: 'prefix-tuning' }), {
     instanceOf: DeftuneError,
     message: /keys are 30 wide, expected 36/,
   });
+  t.throws(() => getPeftModel(t5, { method: 'prompt-tuning', combine: 'prefix' }), {
+    instanceOf: DeftuneError,
+    message: /type t5 has no place for virtual tokens behind its embedding layer/,
+  });
   t.throws(() => applyAdapter(t5, readAdapter(adapterOf('bert_prefix'))), {
     instanceOf: DeftuneError,
     message: /num_layers is 2, expected 1/,
   });
+});
+
+test('texts are written on as in one pass behind a prefix, whether it moves positions or not', async (t) => {
+  const backend = await createBackend({ backend: 'native', threads: 1 });
+  for (const movesPositions of [false, true]) {
+    const base = await openBase(backend, 'gpt2_prefix_text');
+    const model = getPeftModel(base, { method: 'prefix-tuning', numVirtualTokens: 3, movesPositions, seed: 1 });
+    const prompt = [5, 9, 2, 30];
+    const [text = []] = await generate(model.base, [prompt], { maxNewTokens: 6, eosTokenIds: [] });
+    const all = [...prompt, ...text];
+    const logits = logitsOf(model.base, { inputIds: [all], labelIds: [all] });
+    const width = logits.length / (all.length - 1);
+    text.forEach((token, index) => {
+      const start = (prompt.length - 1 + index) * width;
+      const row = [...logits.subarray(start, start + width)];
+      t.is(token, row.indexOf(Math.max(...row)));
+    });
+    t.is(model.base.info.maxLength, 25 - (movesPositions ? 3 : 0));
+  }
 });

@@ -3,6 +3,7 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
+import { convert } from './commands/convert.js';
 import { demo } from './commands/demo.js';
 import { density } from './commands/density.js';
 import { evalCommand } from './commands/eval.js';
@@ -23,7 +24,19 @@ const program = new Command('deftune')
       write(`${text.trim().replace(/\s*\n\s*/g, ' ')} (--help shows the options)\n`);
     },
   });
-for (const command of [demo, train, evalCommand, predict, generate, density, calibrate, compare, reproduce, info]) {
+for (const command of [
+  demo,
+  train,
+  evalCommand,
+  predict,
+  generate,
+  density,
+  calibrate,
+  compare,
+  reproduce,
+  convert,
+  info,
+]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

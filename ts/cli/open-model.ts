@@ -12,7 +12,13 @@ import type { Head } from '../heads/head.js';
 import { prepareExamples, type PreparedExamples } from '../heads/prepare-examples.js';
 import type { Model, ModelOptions } from '../models/model.js';
 import { setActivationThresholds, type ActivationThresholds } from '../nn/activation-thresholds.js';
-import { applyAdapter, readAdapter, skippedMlps, withGateSettings } from '../peft/peft-files-node.js';
+import {
+  applyAdapter,
+  readAdapter,
+  skippedMlps,
+  withGateSettings,
+  type StoredAdapter,
+} from '../peft/peft-files-node.js';
 import type { PeftModel } from '../peft/peft-model.js';
 import { gateSettings } from './gate-settings.js';
 import type { ModelPathOptions, RunOptions } from './options.js';
@@ -46,17 +52,8 @@ export async function openModel(
   if (!adapter && !options.skipMlps && paths.skipThreshold !== undefined) {
     throw new DeftuneError(`--skip-threshold is ${paths.skipThreshold}, expected an --adapter with gates beside it`);
   }
-  const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
-  const base = await AutoModel.fromPretrained(paths.model, {
-    precision: paths.precision,
-    activation: paths.activation ?? adapter?.sidecar.activation,
-    ...options,
-    backend,
-    head: head.name,
-    numLabels: options.numLabels ?? adapter?.numLabels,
-    labelNames: labelNames?.length ? labelNames : undefined,
-    skipMlps: options.skipMlps ?? (adapter && skippedMlps(adapter)),
-  });
+  const skipMlps = options.skipMlps ?? (adapter && skippedMlps(adapter));
+  const base = await openBase(paths, backend, head, adapter, { ...options, skipMlps });
   const peft = adapter ? applyAdapter(base, adapter) : undefined;
   if (paths.activationThresholds !== undefined) setActivationThresholds(base, thresholds(paths.activationThresholds));
   const tokenizer = await openTokenizer(paths.model);
@@ -78,6 +75,26 @@ export async function openModel(
 function thresholds(given: string): ActivationThresholds | number {
   const all = given.trim() === '' ? Number.NaN : Number(given);
   return Number.isNaN(all) ? readActivationThresholds(given) : all;
+}
+
+/** Opens a model directory for an adapter: with its labels, unless others are asked for. */
+export function openBase(
+  { model, precision, activation }: Pick<ModelPathOptions, 'model' | 'precision' | 'activation'>,
+  backend: Backend,
+  head: Head,
+  adapter?: StoredAdapter,
+  options: ModelOptions = {},
+): Promise<Model> {
+  const labelNames = options.labelNames ?? adapter?.sidecar.labelNames;
+  return AutoModel.fromPretrained(model, {
+    precision,
+    activation: activation ?? adapter?.sidecar.activation,
+    ...options,
+    backend,
+    head: head.name,
+    numLabels: options.numLabels ?? adapter?.numLabels,
+    labelNames: labelNames?.length ? labelNames : undefined,
+  });
 }
 
 /** The directory's tokenizer; undefined where it has none (then only `inputIds` can be read). */

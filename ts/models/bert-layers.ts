@@ -204,7 +204,8 @@ export class BertModel extends Module {
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
     const { backend } = this.embeddings.word_embeddings.weight;
     const layout = new AttentionLayout(backend, batch.cuSeqlens, { virtual: this.virtual.keys?.forward(context) });
-    return this.encoder.forward(this.embeddings.forward(batch, this.virtual, context), layout, context);
+    const embedded = this.embeddings.forward(batch, this.virtual, context);
+    return this.encoder.forward(this.virtual.join(embedded, batch, context), layout, context);
   }
 }
 
@@ -300,7 +301,9 @@ export function buildBertModel(
   const virtual = new VirtualInputs(
     'encoder',
     { layers: c.layers, heads: c.heads, width: d, keyWidth: d },
+    ['keys', 'words', 'embeddings'],
     () => words.weight,
+    { base: prefix, attention: (layer) => `${prefix}.encoder.layer.${layer}.attention.self`, hasTokens: true },
   );
   if (!pooled) return new BertModel(embeddings, encoder, virtual);
   return new BertModel(embeddings, encoder, virtual, new BertPooler(weights.linear(`${prefix}.pooler.dense`, d, d)));

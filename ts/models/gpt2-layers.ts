@@ -220,7 +220,9 @@ export function buildGPT2Model(weights: WeightReader, c: GPT2Config): GPT2Model 
   const virtual = new VirtualInputs(
     'decoder',
     { layers: c.layers, heads: c.heads, width: d, keyWidth: d },
+    ['keys', 'words'],
     () => wte.weight,
+    { base: 'transformer', attention: (layer) => `transformer.h.${layer}.attn`, hasTokens: false },
   );
   return new GPT2Model(wte, wpe, blocks, weights.layerNorm('transformer.ln_f', d, c.eps), virtual, c.embeddingDropout);
 }

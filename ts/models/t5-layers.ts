@@ -311,7 +311,7 @@ export function buildT5Stack(weights: WeightReader, side: Side, c: T5Config, sha
     return new T5Block(isDecoder ? [self, cross(), mlp()] : [self, mlp()]);
   });
   const sizes = { layers, heads: c.heads, width: d, keyWidth: inner };
-  const virtual = new VirtualInputs(side, sizes, () => shared.weight, isDecoder ? ['keys'] : ['tokens']);
+  const virtual = new VirtualInputs(side, sizes, [isDecoder ? 'keys' : 'words'], () => shared.weight);
   return new T5Stack(blocks, norm(`${side}.final_layer_norm`), virtual, side, c.maxDistance, c.dropout);
 }
 

@@ -2,6 +2,7 @@ import type { Backend } from '../backend/backend.js';
 import type { RaggedBatch } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
 import { imageClassification } from '../heads/image-classification.js';
+import { AttentionLayout } from '../nn/attention-layout.js';
 import type { ForwardContext } from '../nn/forward-context.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
@@ -10,6 +11,7 @@ import { Module } from '../nn/module.js';
 import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
 import { Parameter } from '../nn/parameter.js';
+import { VirtualInputs } from '../nn/virtual-inputs.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { prependRows } from '../ops/concat-sequences.js';
@@ -93,17 +95,19 @@ class ViTAttention extends Module {
     readonly k_proj: LinearLike,
     readonly v_proj: LinearLike,
     readonly o_proj: LinearLike,
+    private readonly layer: number,
     private readonly heads: number,
     private readonly p: number,
   ) {
     super();
   }
 
-  forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
-    const [q, k, v] = [this.q_proj, this.k_proj, this.v_proj].map((projection) => projection.forward(x, context));
-    const attended = attention(q as Tensor, k as Tensor, v as Tensor, cuSeqlens, cuSeqlens, {
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+    const queries = this.q_proj.forward(x, context);
+    const own = [this.k_proj.forward(x, context), this.v_proj.forward(x, context)] as const;
+    const attended = attention(queries, ...layout.keysAndValues(this.layer, ...own), layout.cuQ, layout.cuK, {
       heads: this.heads,
-      scale: 1 / Math.sqrt((q as Tensor).cols / this.heads),
+      scale: 1 / Math.sqrt(queries.cols / this.heads),
       dropout: context.dropout(this.p),
     });
     return this.o_proj.forward(attended, context);
@@ -142,8 +146,8 @@ class ViTLayer extends Module {
     super();
   }
 
-  forward(x: Tensor, cuSeqlens: Tensor, context: ForwardContext): Tensor {
-    const attended = this.attention.forward(this.layernorm_before.forward(x), cuSeqlens, context);
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+    const attended = this.attention.forward(this.layernorm_before.forward(x), layout, context);
     const middle = this.attentionResidual.forward(attended, x, context);
     const projected = this.mlp.block.forward(this.layernorm_after.forward(middle), context);
     return this.mlpResidual.forward(projected, middle, context);
@@ -155,20 +159,21 @@ class ViTModel extends Module {
     readonly embeddings: ViTEmbeddings,
     readonly layers: readonly ViTLayer[],
     readonly layernorm: LayerNorm,
+    readonly virtual: VirtualInputs,
   ) {
     super();
   }
 
-  /** The class tokens' last hidden states [images, d]: the norm is by token, so that only theirs is computed. */
+  /** Each image's first hidden state, its class token's [images, d]: the norm is by token, so that only theirs is computed. */
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
     const { backend } = this.embeddings.cls_token;
-    const cuSeqlens = Tensor.fromInts(backend, batch.cuSeqlens);
-    const embedded = this.embeddings.forward(batch, context);
+    const read = this.virtual.extend(batch);
+    const layout = new AttentionLayout(backend, read.cuSeqlens, { virtual: this.virtual.keys?.forward(context) });
     const hiddenStates = this.layers.reduce(
-      (x, layer) => recomputed(layer, x, context, (input) => layer.forward(input, cuSeqlens, context)),
-      embedded,
+      (x, layer) => recomputed(layer, x, context, (input) => layer.forward(input, layout, context), layout.inputs),
+      this.virtual.join(this.embeddings.forward(batch, context), read, context),
     );
-    return this.layernorm.forward(gatherRows(hiddenStates, Tensor.fromInts(backend, batch.cuSeqlens.slice(0, -1))));
+    return this.layernorm.forward(gatherRows(hiddenStates, Tensor.fromInts(backend, read.cuSeqlens.slice(0, -1))));
   }
 }
 
@@ -324,6 +329,7 @@ export const vit: ModelFamily = {
             projection('k_proj'),
             projection('v_proj'),
             weights.linear(`${path}.attention.o_proj`, d, d),
+            index,
             c.heads,
             c.attentionDropout,
           ),
@@ -361,6 +367,13 @@ export const vit: ModelFamily = {
         embeddings,
         Array.from({ length: c.layers }, (_, index) => layer(index)),
         weights.layerNorm('vit.layernorm', d, c.eps),
+        new VirtualInputs(
+          'encoder',
+          { layers: c.layers, heads: c.heads, width: d, keyWidth: d },
+          ['keys', 'embeddings'],
+          undefined,
+          { base: 'vit', attention: (layer) => `vit.encoder.layer.${layer}.attention.attention`, hasTokens: true },
+        ),
       );
       const classifier = weights.linear('classifier', info.numLabels, d);
       return new ViTForImageClassification(backend, info, body, classifier);

@@ -22,7 +22,7 @@ const VERSION = 'adapters.1.3.0';
 /** Fields that `adapters` takes as floats only: it refuses a scaling of 1. */
 const FLOATS: readonly string[] = ['scaling', 'dropout', 'stochastic_depth'];
 /** What holds adapters in a model of `adapters`; the adapter's name comes next. */
-const HOLDERS = 'adapters|loras|prefix_tunings|prompt_tunings|prompt_tuning';
+const HOLDERS = 'adapters|loras|prefix_tunings|prompt_tunings';
 
 /** A directory of `adapters`, read and checked but not yet applied. */
 export interface AdaptersDirectory extends AdaptersFile {

@@ -8,12 +8,15 @@ import {
   ADAPTER_WEIGHTS,
   adapterContent,
   adapterIn,
+  applyAdapter,
   type AdapterFormat,
   type Sidecar,
   type StoredAdapter,
 } from './peft-files.js';
 import { ADAPTERS_FILES } from './adapters-files.js';
-import type { PeftModel } from './peft-model.js';
+import type { Model } from '../models/model.js';
+import { DeftuneError } from '../error.js';
+import { DEFAULT_ADAPTER, type PeftModel } from './peft-model.js';
 
 export {
   addStoredAdapter,
@@ -56,6 +59,32 @@ export function adapterFiles(
 ): Map<string, string | Uint8Array> {
   const base = { name: baseModelName(baseDirectory), folder: diskFolder(baseDirectory) };
   return adapterContent(model, base, sidecar, format);
+}
+
+/**
+ * Writes a stored adapter again, in another format or the same one.
+ *
+ * @param base a model that it fits, which is left as it was
+ * @param directory where to, not the adapter's own
+ * @param format default: the one that the adapter is not in
+ * @throws DeftuneError as {@link saveAdapter}: with the reason where the format cannot say what the adapter does
+ */
+export function convertAdapter(
+  base: Model,
+  adapter: StoredAdapter,
+  directory: string,
+  baseDirectory: string,
+  format: AdapterFormat = adapter.format === 'peft' ? 'adapters' : 'peft',
+): void {
+  if (resolve(directory) === resolve(adapter.directory)) {
+    throw new DeftuneError(`${directory} is the adapter's own folder, expected another`);
+  }
+  const model = applyAdapter(base, adapter);
+  try {
+    saveAdapter(model, directory, baseDirectory, adapter.sidecar, format);
+  } finally {
+    if (model.method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
+  }
 }
 
 /** What peft calls the base: the repository that a directory was downloaded from, else the directory's name. */

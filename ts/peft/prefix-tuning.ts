@@ -8,30 +8,26 @@ import { Embedding } from '../nn/embedding.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
 import type { VirtualInputs } from '../nn/virtual-inputs.js';
+import { ACTIVATION_NAMES, activationKind } from '../ops/activation-kind.js';
 import { headParameters } from './head-parameters.js';
 import type { PeftMethod } from './method.js';
-import { PrefixEncoder } from './prefix-encoder.js';
+import { PrefixEncoder, type PrefixConfig } from './prefix-encoder.js';
+import { prefixInAdapters } from './prefix-in-adapters.js';
 import type { SavedTensor } from './saved-tensor.js';
 import { checkSizes, promptLearningFields, savedHead, stacksOf, virtualPlace } from './virtual-places.js';
 
-/** Settings of prefix tuning, as in peft's `PrefixTuningConfig`. */
-export interface PrefixConfig {
-  /** Virtual keys before those of each sequence, from 1; default 20. */
-  numVirtualTokens: number;
-  /** Whether they are made by an MLP while training; files hold what it makes. Default false. */
-  prefixProjection: boolean;
-  /** Hidden width of that MLP; default: the model's width. */
-  encoderHiddenSize?: number | undefined;
-  /** `zero`: keys and values start at 0; default: normal. */
-  initWeights?: 'zero' | undefined;
-}
-
 const count = z.int().min(1).max(65_535);
+
+const nonLinearity = z.string().refine((name) => ACTIVATION_NAMES.includes(name.toLowerCase()), {
+  error: `expected one of ${ACTIVATION_NAMES.join(', ')}`,
+});
 
 const options = z.strictObject({
   numVirtualTokens: count.default(20),
   prefixProjection: z.boolean().default(false),
   encoderHiddenSize: count.optional(),
+  nonLinearity: nonLinearity.default('tanh'),
+  movesPositions: z.boolean().optional(),
   initWeights: z.literal('zero').optional(),
 });
 
@@ -49,16 +45,40 @@ export const prefixTuning: PeftMethod<PrefixConfig> = {
   name: 'prefix-tuning',
   peftType: 'PREFIX_TUNING',
 
-  configure: (given) => definedFields(validate(options, given, 'prefix-tuning')),
+  configure(given, { info }) {
+    const found = validate(options, given, 'prefix-tuning');
+    const isText = info.vocabSize > 0;
+    if (found.movesPositions === true && !isText) {
+      throw new DeftuneError('prefix-tuning: movesPositions is true, expected false for images');
+    }
+    return definedFields({ ...found, movesPositions: found.movesPositions ?? isText });
+  },
 
   configFromFile(values, where, model) {
     const found = validate(file, values, where);
+    if (model.info.vocabSize === 0) {
+      throw new DeftuneError(
+        `${where}: peft_type is PREFIX_TUNING, expected another for images (peft has no prefix for them)`,
+      );
+    }
     checkSizes(found, model, where);
     // What a projection made is a table like any other; it can be trained on as one.
-    return { numVirtualTokens: found.num_virtual_tokens, prefixProjection: false };
+    return {
+      numVirtualTokens: found.num_virtual_tokens,
+      prefixProjection: false,
+      nonLinearity: 'tanh',
+      movesPositions: true,
+    };
   },
 
-  virtualTokens: ({ numVirtualTokens }) => numVirtualTokens,
+  adapters: prefixInAdapters,
+
+  whyNotPeft({ movesPositions }, { info }) {
+    if (info.vocabSize === 0) return 'peft has no prefix for images';
+    return movesPositions ? undefined : "peft's prefixes move the positions of the tokens, and this one does not";
+  },
+
+  virtualTokens: ({ numVirtualTokens, movesPositions }) => (movesPositions ? numVirtualTokens : 0),
 
   inject(model, config, seed) {
     const place = virtualPlace(model, 'keys', 'prefix-tuning');
@@ -83,11 +103,15 @@ export const prefixTuning: PeftMethod<PrefixConfig> = {
     };
     const hidden = config.encoderHiddenSize ?? width;
     const keys = config.prefixProjection
-      ? new PrefixEncoder(table(width), chunks, width, [
-          linear(hidden, width, false),
-          linear(total * width, hidden, config.initWeights === 'zero'),
-        ])
-      : new PrefixEncoder(table(total * width), chunks, width);
+      ? new PrefixEncoder(
+          table(width),
+          chunks,
+          width,
+          config.movesPositions,
+          [linear(hidden, width, false), linear(total * width, hidden, config.initWeights === 'zero')],
+          activationKind(config.nonLinearity.toLowerCase()),
+        )
+      : new PrefixEncoder(table(total * width), chunks, width, config.movesPositions);
     for (const [, parameter] of keys.namedParameters()) parameter.requiresGrad = true;
     for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
     place.keys = keys;

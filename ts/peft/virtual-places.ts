@@ -1,6 +1,6 @@
 import { DeftuneError } from '../error.js';
 import type { Model } from '../models/model.js';
-import { VirtualInputs } from '../nn/virtual-inputs.js';
+import { VirtualInputs, type VirtualKind } from '../nn/virtual-inputs.js';
 import type { Parameter } from '../nn/parameter.js';
 import { headParameters } from './head-parameters.js';
 
@@ -11,13 +11,19 @@ import { headParameters } from './head-parameters.js';
  * @param method for messages
  * @throws DeftuneError where the model has none
  */
-export function virtualPlace(model: Model, what: 'keys' | 'tokens', method: string): VirtualInputs {
+export function virtualPlace(model: Model, what: VirtualKind, method: string): VirtualInputs {
   const place = stacksOf(model).find(({ takes }) => takes.includes(what));
   if (place) return place;
   throw new DeftuneError(
-    `${method}: a model of type ${model.info.modelType} has no place for virtual ${what}, expected a text model`,
+    `${method}: a model of type ${model.info.modelType} has no place for virtual ${PLACES[what]}, expected another model or method`,
   );
 }
+
+const PLACES: Readonly<Record<VirtualKind, string>> = {
+  keys: 'keys',
+  words: 'tokens before its words',
+  embeddings: 'tokens behind its embedding layer',
+};
 
 /** Every stack of a model: two in an encoder-decoder, the encoder first. */
 export function stacksOf(model: Model): VirtualInputs[] {
