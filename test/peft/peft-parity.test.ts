@@ -78,6 +78,8 @@ for (const setting of settings) {
     t.deepEqual(names(plain), names(fresh));
   });
 
+  // Factors that were taken out of the base are written beside the others: tested in lora-initial.test.ts.
+  if (/pissa|olora/.test(setting)) continue;
   test(`${setting}: written as it was read`, async (t) => {
     const backend = await createBackend({ backend: 'native', threads: 1 });
     const directory = mkdtempSync(join(tmpdir(), 'deftune-peft-'));

@@ -15,7 +15,17 @@ async function adapted(options: PeftOptions): Promise<PeftModel> {
 }
 
 const REFUSED: [options: PeftOptions, message: RegExp][] = [
-  [{ method: 'lora', initLoraWeights: 'pissa' }, /initLoraWeights is "pissa", expected true, false or "gaussian"$/],
+  [
+    { method: 'lora', initLoraWeights: 'eva' },
+    /initLoraWeights is "eva", expected one of true, false, "gaussian", .*"pissa_niter_N" \(that one needs data\)$/,
+  ],
+  [{ method: 'lora', initLoraWeights: 'true' }, /initLoraWeights is "true", expected one of true, false, /],
+  [
+    { method: 'lora', initLoraWeights: 'pissa', useDora: true },
+    /initLoraWeights is "pissa", expected another with useDora/,
+  ],
+  [{ method: 'lora', initLoraWeights: 'olora', r: 37 }, /r is 37, expected at most 36 with initLoraWeights "olora"/],
+  [{ method: 'lora', initLoraWeights: 'orthogonal', r: 3 }, /r is 3, expected an even number with .*"orthogonal"$/],
   [{ method: 'lora', bias: 'some' }, /bias is "some"/],
   [{ method: 'lora', rankPattern: { query: 0 } }, /rankPattern\.query is 0/],
   [{ method: 'lora', rankPattern: { '(': 2 } }, /rankPattern: "\(" is not a valid regular expression$/],
@@ -38,7 +48,7 @@ for (const [options, message] of REFUSED) {
 test('a file with what is not supported is refused by the name of the field', (t) => {
   const file = { r: 2, lora_alpha: 4, target_modules: ['query'] };
   for (const [field, value] of Object.entries({
-    init_lora_weights: 'olora',
+    init_lora_weights: 'loftq',
     use_qalora: true,
     kasa_config: {},
     bias: 1,

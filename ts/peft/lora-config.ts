@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
+import { initialisationProblem, isTakenOut, type LoraInitialisation } from './lora-initial.js';
 import { checkPatterns, checkSelection, definedFields, moduleNames, type ModuleSelection } from './target-modules.js';
 
 /** Settings of LoRA, as in peft's `LoraConfig`. */
@@ -24,14 +25,25 @@ export interface LoraConfig extends ModuleSelection {
   bias: 'none' | 'all' | 'lora_only';
   /**
    * true (default): A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation 1 / r, B zero; false: both Kaiming uniform,
-   * so that the model is not its base at first.
+   * so that the model is not its base at first; `orthogonal`: both normal, with a product of 0 (even ranks only); `pissa`: the weight's
+   * largest singular values, `pissa_niter_N` near them; `olora`: from its QR decomposition. The last three are taken out of the weight, so
+   * that the model is its base at first; the base itself is left as it is, and files hold the difference as LoRA of twice the rank.
    */
-  initLoraWeights: boolean | 'gaussian';
+  initLoraWeights: LoraInitialisation;
 }
 
 const rank = z.int().min(1).max(4096);
 const alpha = z.number().positive();
-const initial = z.union([z.boolean(), z.literal('gaussian')], { error: 'expected true, false or "gaussian"' });
+const initial = z.custom<LoraInitialisation>((name) => initialisationProblem(name) === undefined, {
+  error: ({ input }) => initialisationProblem(input) ?? '',
+});
+/** Those of files: where peft's factors begin matters only where they were taken out of the weights. */
+const stored = z
+  .preprocess((name) => (name === 'eva' || name === 'mica' ? true : name), initial)
+  .refine((name) => !/^pissa_niter/.test(String(name)), {
+    error:
+      'expected factors that can be found again: peft draws these at random, and can convert the adapter with path_initial_model_for_weight_conversion',
+  });
 const layers = z.union([z.int().min(0), z.array(z.int().min(0))], {
   error: 'expected the number of a layer or a list of them',
 });
@@ -61,7 +73,7 @@ const file = z.looseObject({
   rank_pattern: z.record(z.string(), rank).nullish(),
   alpha_pattern: z.record(z.string(), alpha).nullish(),
   bias: z.enum(['none', 'all', 'lora_only']).nullish(),
-  init_lora_weights: initial.nullish(),
+  init_lora_weights: stored.nullish(),
   target_modules: moduleNames,
   exclude_modules: z.union([moduleNames, z.array(z.never()).length(0)]).nullish(),
   layers_to_transform: layers.nullish(),
@@ -125,6 +137,11 @@ export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, na
 }
 
 function check(config: LoraConfig, where: string): void {
+  if (config.useDora && isTakenOut(config.initLoraWeights)) {
+    throw new DeftuneError(
+      `${where}: initLoraWeights is ${showValue(config.initLoraWeights)}, expected another with useDora, whose norms are of the weight`,
+    );
+  }
   checkSelection(config, where);
   checkPatterns(config.rankPattern, `${where}: rankPattern`);
   checkPatterns(config.alphaPattern, `${where}: alphaPattern`);
@@ -132,16 +149,21 @@ function check(config: LoraConfig, where: string): void {
 
 /** The fields of adapter_config.json that the settings fill. */
 export function loraConfigToFile(config: LoraConfig): Record<string, unknown> {
+  // Factors that were taken out of the weights are in the file too, as peft does when it converts such an adapter.
+  const times = isTakenOut(config.initLoraWeights) ? 2 : 1;
+  const alphaTimes = config.useRslora ? Math.sqrt(times) : times;
+  const scaled = (pattern: Readonly<Record<string, number>>, by: number): Record<string, number> =>
+    Object.fromEntries(Object.entries(pattern).map(([path, value]) => [path, value * by]));
   return {
-    r: config.r,
-    lora_alpha: config.loraAlpha,
+    r: config.r * times,
+    lora_alpha: config.loraAlpha * alphaTimes,
     lora_dropout: config.loraDropout,
     use_rslora: config.useRslora,
     use_dora: config.useDora,
-    rank_pattern: config.rankPattern,
-    alpha_pattern: config.alphaPattern,
+    rank_pattern: scaled(config.rankPattern, times),
+    alpha_pattern: scaled(config.alphaPattern, alphaTimes),
     bias: config.bias,
-    init_lora_weights: config.initLoraWeights,
+    init_lora_weights: times === 1 ? config.initLoraWeights : true,
     target_modules: config.targetModules,
     exclude_modules: config.excludeModules ?? null,
     layers_to_transform: config.layersToTransform ?? null,

@@ -13,6 +13,7 @@ import {
   targetNames,
 } from './adapters-linears.js';
 import { PartRows, Repeated } from './fused-tensors.js';
+import { isTakenOut } from './lora-initial.js';
 import type { LoraConfig } from './lora-config.js';
 import { loraLayers, type LoraLinear } from './lora-linear.js';
 import type { SavedTensor } from './saved-tensor.js';
@@ -74,6 +75,11 @@ export const loraInAdapters: AdaptersFormat<LoraConfig> = {
     if (config.useDora) {
       throw new DeftuneError(
         "AdapterHub's adapters has another DoRA (it scales biases too, and leaves alpha / r out of the norm), expected LoRA",
+      );
+    }
+    if (isTakenOut(config.initLoraWeights)) {
+      throw new DeftuneError(
+        `LoRA that began as ${config.initLoraWeights} is written for peft first, expected that format (deftune convert reads it)`,
       );
     }
     const layers = loraLayers(model);

@@ -5,9 +5,11 @@ import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
 import { headParameters } from './head-parameters.js';
 import { configureLora, loraConfigFromFile, loraConfigToFile, type LoraConfig } from './lora-config.js';
-import { loraLayers, LoraLinear, LowRank } from './lora-linear.js';
+import { loraLayers, LoraLinear, LowRank, TakenOut } from './lora-linear.js';
+import { initialFactors } from './lora-initial.js';
 import { loraInAdapters } from './lora-in-adapters.js';
 import type { PeftMethod } from './method.js';
+import type { SavedTensor } from './saved-tensor.js';
 import { findTargets, valueOfPattern } from './target-modules.js';
 
 /** LoRA's entry in the registry of methods. */
@@ -28,25 +30,63 @@ export const lora: PeftMethod<LoraConfig> = {
       if (!(base instanceof Linear)) throw new DeftuneError(`lora: '${path}' is already adapted`);
       const r = valueOfPattern(path, config.rankPattern) ?? config.r;
       const alpha = valueOfPattern(path, config.alphaPattern) ?? config.loraAlpha;
-      const a = lowRank(model, initialA(rng, r, base.inFeatures, config), r, base.inFeatures);
-      const b = lowRank(model, initialB(rng, r, base.outFeatures, config), base.outFeatures, r);
       const scaling = alpha / (config.useRslora ? Math.sqrt(r) : r);
-      model.replaceModule(path, new LoraLinear(base, a, b, scaling, config.loraDropout, config.useDora));
+      const { outFeatures, inFeatures, weight } = base;
+      const { a, b, isTakenOut } = initialFactors(config.initLoraWeights, {
+        weight: () => ({ values: weight.toFloats(), rows: outFeatures, cols: inFeatures }),
+        ...{ out: outFeatures, in: inFeatures, r, scaling, rng },
+      });
+      const parameter = (values: Float32Array, rows: number, cols: number, isTrained: boolean): Parameter => {
+        const made = Parameter.of(model.backend, values, [rows, cols]);
+        made.requiresGrad = isTrained;
+        return made;
+      };
+      const factors = [
+        new LowRank(parameter(a, r, inFeatures, true)),
+        new LowRank(parameter(b, outFeatures, r, true)),
+      ] as const;
+      const taken = isTakenOut
+        ? ([
+            new TakenOut(parameter(a, r, inFeatures, false)),
+            new TakenOut(
+              parameter(
+                b.map((value) => -scaling * value),
+                outFeatures,
+                r,
+                false,
+              ),
+            ),
+          ] as const)
+        : [];
+      model.replaceModule(
+        path,
+        new LoraLinear(base, ...factors, scaling, config.loraDropout, config.useDora, ...taken),
+      );
     }
     for (const bias of trainedBiases(model, config).values()) bias.requiresGrad = true;
     for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
   },
 
   savedParameters(model, config) {
-    const saved = new Map<string, Parameter>();
+    const saved = new Map<string, SavedTensor>();
     for (const [path, layer] of loraLayers(model)) {
-      saved.set(`base_model.model.${path}.lora_A.weight`, layer.lora_A.weight);
-      saved.set(`base_model.model.${path}.lora_B.weight`, layer.lora_B.weight);
+      const [a, b] = layer.savedFactors();
+      saved.set(`base_model.model.${path}.lora_A.weight`, a);
+      saved.set(`base_model.model.${path}.lora_B.weight`, b);
       const magnitude = layer.lora_magnitude_vector;
       if (magnitude) saved.set(`base_model.model.${path}.lora_magnitude_vector`, magnitude);
     }
     for (const [name, bias] of trainedBiases(model, config)) saved.set(`base_model.model.${name}`, bias);
     for (const [name, parameter] of headParameters(model)) saved.set(`base_model.model.${name}`, parameter);
+    return saved;
+  },
+
+  loadedParameters(model, config) {
+    const saved = lora.savedParameters(model, config);
+    for (const [path, layer] of loraLayers(model)) {
+      saved.set(`base_model.model.${path}.lora_A.weight`, layer.lora_A.weight);
+      saved.set(`base_model.model.${path}.lora_B.weight`, layer.lora_B.weight);
+    }
     return saved;
   },
 
@@ -65,10 +105,11 @@ export const lora: PeftMethod<LoraConfig> = {
     };
   },
 
-  describe({ r, loraAlpha, loraDropout, targetModules, useDora, useRslora, bias }) {
+  describe({ r, loraAlpha, loraDropout, targetModules, useDora, useRslora, bias, initLoraWeights }) {
     const targets = typeof targetModules === 'string' ? targetModules : targetModules.join(', ');
     const extras = [
       ...(loraDropout > 0 ? [`dropout ${loraDropout}`] : []),
+      ...(typeof initLoraWeights === 'string' ? [initLoraWeights] : []),
       ...(useRslora ? ['rank-stabilized'] : []),
       ...(bias === 'none' ? [] : [`bias ${bias}`]),
     ];
@@ -82,26 +123,4 @@ function trainedBiases(model: Model, { bias }: LoraConfig): Map<string, Paramete
   const head = headParameters(model);
   const ending = bias === 'all' ? '.bias' : '.base_layer.bias';
   return new Map([...model.namedParameters()].filter(([name]) => name.endsWith(ending) && !head.has(name)));
-}
-
-function lowRank(model: Model, values: Float32Array, rows: number, cols: number): LowRank {
-  const layer = new LowRank(Parameter.of(model.backend, values, [rows, cols]));
-  layer.weight.requiresGrad = true;
-  return layer;
-}
-
-/** peft: Kaiming uniform with a = √5, which is uniform in ±1/√in, or normal with standard deviation 1 / r. */
-function initialA(rng: Rng, r: number, inFeatures: number, { initLoraWeights }: LoraConfig): Float32Array {
-  if (initLoraWeights !== 'gaussian') return kaimingUniform(rng, r * inFeatures, inFeatures);
-  return Float32Array.from({ length: r * inFeatures }, () => rng.nextNormal() / r);
-}
-
-/** Zero, so that training starts at the base model, unless the setting is false. */
-function initialB(rng: Rng, r: number, outFeatures: number, { initLoraWeights }: LoraConfig): Float32Array {
-  return initLoraWeights === false ? kaimingUniform(rng, outFeatures * r, r) : new Float32Array(outFeatures * r);
-}
-
-function kaimingUniform(rng: Rng, length: number, inFeatures: number): Float32Array {
-  const bound = 1 / Math.sqrt(inFeatures);
-  return Float32Array.from({ length }, () => (rng.nextFloat() * 2 - 1) * bound);
 }

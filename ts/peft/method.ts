@@ -29,6 +29,8 @@ export interface PeftMethod<Config> {
   inject(model: Model, config: Config, seed: number): void;
   /** Key in adapter_model.safetensors of each tensor to save. */
   savedParameters(model: Model, config: Config): Map<string, SavedTensor>;
+  /** Where the tensors of a file that peft wrote go; default: where those of {@link savedParameters} come from. */
+  loadedParameters?(model: Model, config: Config): Map<string, SavedTensor>;
   /** adapter_config.json as peft writes it. */
   configToFile?(model: Model, config: Config, baseModel: string): Record<string, unknown>;
   /** One line for tables: `LoRA r 8, alpha 16 on query, value`. */

@@ -283,7 +283,14 @@ function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
   }
   if (format === 'peft') {
     const method = methodOfPeftType(config['peft_type'], where);
-    return { method, config: method.configFromFile?.(config, where, base) ?? method.configure({}, base), load };
+    const settings = method.configFromFile?.(config, where, base) ?? method.configure({}, base);
+    return {
+      method,
+      config: settings,
+      load(model) {
+        model.loadStateDict(tensors, directory, method.loadedParameters?.(base, settings));
+      },
+    };
   }
   if (modelType !== undefined && modelType !== base.info.modelType) {
     throw new DeftuneError(

@@ -221,7 +221,9 @@ export class PeftModel {
   describeTrainable(): string {
     const count = (parameters: Iterable<Parameter>): number => [...parameters].reduce((sum, { size }) => sum + size, 0);
     const trainable = count(this.trainableParameters().values());
-    const all = count([...this.base.namedParameters()].map(([, parameter]) => parameter));
+    const all = count(
+      [...this.base.namedParameters()].flatMap(([name, own]) => (/\.taken_[AB]\./.test(name) ? [] : [own])),
+    );
     const format = (value: number): string => value.toLocaleString('en-US');
     return `trainable params: ${format(trainable)} || all params: ${format(all)} || trainable%: ${((100 * trainable) / all).toFixed(4)}`;
   }
