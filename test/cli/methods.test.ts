@@ -11,21 +11,27 @@ const { inputIds, labels } = expected.batch;
 const records = inputIds.map((ids, index) => ({ inputIds: ids, label: labels[index] }));
 const foreign = fileURLToPath(new URL('../fixtures/adapters/bert_houlsby/adapter', import.meta.url));
 
+const PEFT_FILES = ['adapter_config.json', 'adapter_model.safetensors', 'deftune.json'];
 const METHODS: Readonly<Record<string, { args: (string | number)[]; described: RegExp; files: string[] }>> = {
   bottleneck: {
     args: ['--adapter-config', 'double_seq_bn', '--reduction-factor', 12, '--non-linearity', 'gelu'],
     described: /bottleneck adapters, d \/ 12, gelu, at attention, MLP/,
     files: ['adapter.safetensors', 'adapter_config.json', 'deftune.json', 'head_config.json', 'model_head.safetensors'],
   },
+  lora: {
+    args: ['--lora-r', 2, '--lora-init', 'pissa', '--modules-to-save', 'pooler,1.output.LayerNorm'],
+    described: /LoRA r 2, alpha 16, pissa on query, value/,
+    files: PEFT_FILES,
+  },
   'prefix-tuning': {
     args: ['--num-virtual-tokens', 3, '--prefix-projection', '--encoder-hidden-size', 4],
     described: /prefix of 3 tokens through an MLP/,
-    files: ['adapter_config.json', 'adapter_model.safetensors', 'deftune.json'],
+    files: PEFT_FILES,
   },
   'prompt-tuning': {
     args: ['--num-virtual-tokens', 2, '--prompt-init', 'SAMPLE_VOCAB'],
     described: /prompt of 2 tokens/,
-    files: ['adapter_config.json', 'adapter_model.safetensors', 'deftune.json'],
+    files: PEFT_FILES,
   },
 };
 
@@ -62,6 +68,8 @@ test('what a method does not take is refused in one line', async (t) => {
   const cases: [args: (string | number)[], message: RegExp][] = [
     [['bottleneck', '--adapter-config', 'houlsby'], /bottleneck: adapterConfig is "houlsby", .*seq_bn/],
     [['bottleneck', '--non-linearity', 'curve'], /nonLinearity is "curve", expected one of relu/],
+    [['lora', '--lora-init', 'corda'], /initLoraWeights is "corda", expected one of true, .*\(that one needs data\)/],
+    [['ia3', '--modules-to-save', 'nothing'], /^error: ia3: modulesToSave: 'nothing' matches no module/],
     [['bottleneck', '--lora-r', 4], /bottleneck: .*"r"/],
     [['prefix-tuning', '--num-virtual-tokens', 0], /numVirtualTokens is 0/],
     [['prompt-tuning', '--prompt-init', 'TEXT'], /promptTuningInitIds is undefined/],

@@ -27,6 +27,7 @@ const BOTTLENECK = /^peft has no bottleneck adapters, expected the format of Ada
 const SCALES_INPUTS = /^AdapterHub's adapters scales outputs only, .* the input of \S+ is scaled$/;
 const ONE_RANK = /^AdapterHub's adapters has one rank and alpha for all layers, expected r \d.* found \d/;
 const BIASES = /^AdapterHub's adapters trains no biases beside LoRA/;
+const WHOLE_MODULES = /^AdapterHub's adapters saves no modules beside the head/;
 const DORA = /^AdapterHub's adapters has another DoRA/;
 const MOVES = /^AdapterHub's prefixes leave the positions of the tokens as they are/;
 const BEFORE_WORDS = /^AdapterHub's prompts stand behind the embedding layer/;
@@ -42,6 +43,8 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   'peft/pissa': /^LoRA that began as pissa is written for peft first/,
   'peft/gpt2_pissa': /^LoRA that began as pissa/,
   'peft/olora': /^LoRA that began as olora/,
+  'peft/modules_to_save': WHOLE_MODULES,
+  'peft/gpt2_ia3_modules_to_save': WHOLE_MODULES,
   'peft/ia3': SCALES_INPUTS,
   'peft/gpt2_ia3': SCALES_INPUTS,
   'prompt_learning/bert_prefix': MOVES,

@@ -2,12 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { createBackend } from '../../ts/backend/create-backend-node.js';
 import { DeftuneError } from '../../ts/error.js';
 import { loraConfigFromFile } from '../../ts/peft/lora-config.js';
 import { applyAdapter, readAdapter, saveAdapter } from '../../ts/peft/peft-files-node.js';
 import { getPeftModel, type PeftModel, type PeftOptions } from '../../ts/peft/peft-model.js';
+import { datasetOf, train } from '../train/training-fixtures.js';
+import { openAny } from './any-batch.js';
 import { fixturePath, gradients, openBase, readExpected, run } from '../models/bert-fixtures.js';
 
 async function adapted(options: PeftOptions): Promise<PeftModel> {
@@ -33,6 +36,12 @@ const REFUSED: [options: PeftOptions, message: RegExp][] = [
   [{ method: 'lora', layersPattern: 'layer' }, /layersPattern is "layer", expected layersToTransform too$/],
   [{ method: 'lora', layersToTransform: 9 }, /with layersToTransform 9 matches no linear layer/],
   [{ method: 'lora', excludeModules: ['query', 'value'] }, /with excludeModules .* matches no linear layer/],
+  [
+    { method: 'lora', modulesToSave: ['poolr'] },
+    /^lora: modulesToSave: 'poolr' matches no module of the model; it has .*pooler.*classifier/,
+  ],
+  [{ method: 'lora', modulesToSave: ['query', 'value'] }, /targetModules: .* matches no linear layer/],
+  [{ method: 'prefix-tuning', modulesToSave: ['pooler'] }, /^prefix-tuning: unrecognized key: "modulesToSave"$/],
   [{ method: 'ia3', r: 4 }, /^ia3: unrecognized key: "r"$/],
   [{ method: 'ia3', feedforwardModules: ['dense'] }, /feedforwardModules has "dense", expected some of the targets/],
   [{ method: 'bitfit', r: 4 }, /^bitfit: unrecognized key: "r"$/],
@@ -45,16 +54,18 @@ for (const [options, message] of REFUSED) {
   });
 }
 
-test('a file with what is not supported is refused by the name of the field', (t) => {
+test('a file with what is not supported is refused by the name of the field', async (t) => {
+  const model = await openBase(await createBackend({ backend: 'native', threads: 1 }), 'relu');
   const file = { r: 2, lora_alpha: 4, target_modules: ['query'] };
   for (const [field, value] of Object.entries({
     init_lora_weights: 'loftq',
     use_qalora: true,
     kasa_config: {},
     bias: 1,
+    modules_to_save: 'classifier',
   })) {
     const message = new RegExp(`^a/adapter_config.json: ${field} is `);
-    t.throws(() => loraConfigFromFile({ ...file, [field]: value }, 'a/adapter_config.json'), {
+    t.throws(() => loraConfigFromFile({ ...file, [field]: value }, 'a/adapter_config.json', model), {
       instanceOf: DeftuneError,
       message,
     });
@@ -82,6 +93,44 @@ test('BitFit trains the biases and the head, with the gradients of full fine-tun
   } finally {
     rmSync(directory, { recursive: true });
   }
+});
+
+test('embeddings that score the vocabulary too are not saved whole', async (t) => {
+  const backend = await createBackend({ backend: 'native', threads: 1 });
+  const base = await openAny(backend, 'bert', fixturePath('relu', 'model'), 'MaskedLM');
+  t.throws(() => getPeftModel(base, { method: 'lora', modulesToSave: ['word_embeddings'] }), {
+    instanceOf: DeftuneError,
+    message:
+      /modulesToSave has bert\.embeddings\.word_embeddings\.weight, expected none that the model reads in several/,
+  });
+});
+
+test('modules to save are trained, switched with their adapter, and the base keeps its bits', async (t) => {
+  const { batch, training } = readExpected('relu');
+  const model = await adapted({ method: 'lora', r: 2, modulesToSave: ['1.output.LayerNorm', 'word_embeddings'] });
+  const names = [...model.trainableParameters().keys()].filter((name) => !/lora_|classifier/.test(name));
+  t.deepEqual(names, [
+    'bert.embeddings.word_embeddings.weight',
+    ...['weight', 'bias'].map((name) => `bert.encoder.layer.1.output.LayerNorm.${name}`),
+  ]);
+  const bits = (): Map<string, Float32Array> =>
+    new Map([...model.base.namedParameters()].map(([name, parameter]) => [name, parameter.toStored()]));
+  model.disableAdapter();
+  const before = bits();
+  model.setAdapter('default');
+  await train(model, datasetOf(training.batches), { maxSteps: 3, learningRate: 1e-2 });
+  const trained = run(model.base, batch).logits;
+  const changed = [...bits()].filter(
+    ([name, values]) => before.has(name) && !isDeepStrictEqual(values, before.get(name)),
+  );
+  t.deepEqual(
+    changed.map(([name]) => name),
+    [...names, 'classifier.weight', 'classifier.bias'],
+  );
+  model.disableAdapter();
+  t.deepEqual(bits(), before);
+  model.setAdapter('default');
+  t.deepEqual(run(model.base, batch).logits, trained);
 });
 
 test('a merged adapter is not loaded into', async (t) => {

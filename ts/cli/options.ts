@@ -161,6 +161,8 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   loraAlpha?: number;
   loraDropout?: number;
   loraTarget?: string | string[];
+  loraInit?: string;
+  modulesToSave?: string[];
   adapterConfig?: string;
   reductionFactor?: number;
   nonLinearity?: string;
@@ -269,6 +271,8 @@ export function addTrainingOptions(command: Command, { severalAlphas = false } =
       "modules: names by comma, a regular expression, or all-linear (default: peft's)",
       targets,
     )
+    .option('--lora-init <name>', 'true, false, gaussian, orthogonal, olora, pissa or pissa_niter_N (default: true)')
+    .option('--modules-to-save <names>', 'lora, ia3: modules trained whole beside the head, by comma', list)
     .option('--adapter-config <name>', 'bottleneck: seq_bn, double_seq_bn or par_bn (default: seq_bn)')
     .option(
       '--reduction-factor <x>',

@@ -181,6 +181,8 @@ function methodSettings(options: RunOptions): Record<string, unknown> {
     loraAlpha: options.loraAlpha,
     loraDropout: options.loraDropout,
     targetModules: options.loraTarget,
+    initLoraWeights: /^(true|false)$/.test(options.loraInit ?? '') ? options.loraInit === 'true' : options.loraInit,
+    modulesToSave: options.modulesToSave,
     adapterConfig: options.adapterConfig,
     reductionFactor: options.reductionFactor,
     nonLinearity: options.nonLinearity,

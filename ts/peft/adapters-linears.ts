@@ -35,6 +35,14 @@ export function checkLinearConfig(config: AdaptersConfig, where: string): void {
   }
 }
 
+/** @throws DeftuneError where modules are trained whole beside the head */
+export function refuseWholeModules({ modulesToSave = [] }: { modulesToSave?: readonly string[] | undefined }): void {
+  if (modulesToSave.length === 0) return;
+  throw new DeftuneError(
+    `AdapterHub's adapters saves no modules beside the head, expected no modulesToSave, found ${modulesToSave.join(', ')}`,
+  );
+}
+
 /** Which of a projection's three parts are adapted, where a model has queries, keys and values in one: 0 to 2. */
 export function fusedParts({ attn_matrices: matrices }: Pick<LinearFields, 'attn_matrices'>): number[] {
   return ['q', 'k', 'v'].flatMap((name, part) => (matrices.includes(name) ? [part] : []));

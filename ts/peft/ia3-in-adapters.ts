@@ -9,6 +9,7 @@ import {
   fieldsOf,
   fusedParts,
   linearFields,
+  refuseWholeModules,
   REMAINING,
   targetNames,
 } from './adapters-linears.js';
@@ -42,7 +43,8 @@ export const ia3InAdapters: AdaptersFormat<Ia3Config> = {
     return { targetModules: targetNames(model, paths), feedforwardModules: [], initIa3Weights: true };
   },
 
-  configToFile(_config, model) {
+  configToFile(config, model) {
+    refuseWholeModules(config);
     const layers = ia3Layers(model);
     const feedforward = layers.find(([, layer]) => layer.isFeedforward);
     if (feedforward) {

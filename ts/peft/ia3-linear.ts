@@ -12,6 +12,8 @@ export interface Ia3Config extends ModuleSelection {
   feedforwardModules: TargetModules;
   /** Whether the factors start at 1 (default), so that the model is its base at first, or are drawn from N(0, 1). */
   initIa3Weights: boolean;
+  /** As that of LoRA. */
+  modulesToSave?: readonly string[] | undefined;
 }
 
 /** A frozen linear layer whose output, or input, is multiplied by a learned vector (IA3, Liu et al. 2022). */

@@ -6,7 +6,6 @@ import { validate } from '../io/validate.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
 import { Tensor } from '../tensor/tensor.js';
-import { headParameters } from './head-parameters.js';
 import { ia3InAdapters } from './ia3-in-adapters.js';
 import { ia3Layers, Ia3Linear, type Ia3Config } from './ia3-linear.js';
 import type { PeftMethod } from './method.js';
@@ -18,6 +17,14 @@ import {
   moduleNames,
   type TargetModules,
 } from './target-modules.js';
+import {
+  checkWholeModules,
+  wholeModules,
+  wholeModulesFromFile,
+  wholeModulesToFile,
+  wholeParameters,
+  wholePaths,
+} from './whole-modules.js';
 
 const namesOrNone = z.union([z.string().min(1), z.array(z.string().min(1))], {
   error: 'expected names of modules or a regular expression',
@@ -28,6 +35,7 @@ const options = z.strictObject({
   excludeModules: moduleNames.optional(),
   feedforwardModules: namesOrNone.optional(),
   initIa3Weights: z.boolean().default(true),
+  modulesToSave: wholeModules.optional(),
 });
 
 const file = z.looseObject({
@@ -35,6 +43,7 @@ const file = z.looseObject({
   exclude_modules: namesOrNone.nullish(),
   feedforward_modules: namesOrNone,
   init_ia3_weights: z.boolean().nullish(),
+  modules_to_save: wholeModules.nullish(),
 });
 
 /** IA3's entry in the registry of methods. */
@@ -43,8 +52,10 @@ export const ia3: PeftMethod<Ia3Config> = {
   peftType: 'IA3',
   isMergeable: true,
 
-  configure(given, { info }) {
+  configure(given, model) {
+    const { info } = model;
     const found = validate(options, given, 'ia3');
+    checkWholeModules(model, found.modulesToSave ?? [], 'ia3');
     const targetModules = found.targetModules ?? info.ia3?.targets;
     const feedforwardModules = found.feedforwardModules ?? info.ia3?.feedforward;
     if (!targetModules || !feedforwardModules) {
@@ -54,13 +65,15 @@ export const ia3: PeftMethod<Ia3Config> = {
     return checked({ ...found, targetModules, feedforwardModules }, 'ia3');
   },
 
-  configFromFile(values, name) {
+  configFromFile(values, name, model) {
     const found = validate(file, values, name);
+    const modulesToSave = wholeModulesFromFile(model, found.modules_to_save, name);
     const config = definedFields<Ia3Config>({
       targetModules: found.target_modules,
       excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
       feedforwardModules: found.feedforward_modules,
       initIa3Weights: found.init_ia3_weights ?? true,
+      modulesToSave: modulesToSave.length > 0 ? modulesToSave : undefined,
     });
     return checked(config, name);
   },
@@ -69,7 +82,7 @@ export const ia3: PeftMethod<Ia3Config> = {
 
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x1a3);
-    for (const path of findTargets(model, config, model.info.headModules)) {
+    for (const path of findTargets(model, config, wholePaths(model, config.modulesToSave ?? []))) {
       const base = [...model.namedModules()].find(([name]) => name === path)?.[1];
       if (!(base instanceof Linear)) throw new DeftuneError(`ia3: '${path}' is already adapted`);
       const isFeedforward = isFeedforwardModule(path, config.feedforwardModules);
@@ -80,13 +93,16 @@ export const ia3: PeftMethod<Ia3Config> = {
       factors.requiresGrad = true;
       model.replaceModule(path, new Ia3Linear(base, factors, isFeedforward));
     }
-    for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
+    for (const parameter of wholeParameters(model, config.modulesToSave ?? []).values()) parameter.requiresGrad = true;
   },
 
-  savedParameters(model) {
+  savedParameters(model, { modulesToSave = [] }) {
     const saved = ia3Layers(model).map(([path, layer]) => [`${path}.ia3_l`, layer.ia3_l] as const);
     return new Map(
-      [...saved, ...headParameters(model)].map(([name, parameter]) => [`base_model.model.${name}`, parameter]),
+      [...saved, ...wholeParameters(model, modulesToSave)].map(([name, parameter]) => [
+        `base_model.model.${name}`,
+        parameter,
+      ]),
     );
   },
 
@@ -99,7 +115,7 @@ export const ia3: PeftMethod<Ia3Config> = {
       feedforward_modules: config.feedforwardModules,
       inference_mode: true,
       init_ia3_weights: config.initIa3Weights,
-      modules_to_save: model.info.headModules.length > 0 ? [...model.info.headModules] : null,
+      modules_to_save: wholeModulesToFile(model, config.modulesToSave ?? []),
       peft_type: 'IA3',
       revision: null,
       target_modules: config.targetModules,

@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import { validate } from '../io/validate.js';
+import type { Model } from '../models/model.js';
 import { initialisationProblem, isTakenOut, type LoraInitialisation } from './lora-initial.js';
+import { checkWholeModules, wholeModules, wholeModulesFromFile } from './whole-modules.js';
 import { checkPatterns, checkSelection, definedFields, moduleNames, type ModuleSelection } from './target-modules.js';
 
 /** Settings of LoRA, as in peft's `LoraConfig`. */
@@ -30,6 +32,8 @@ export interface LoraConfig extends ModuleSelection {
    * that the model is its base at first; the base itself is left as it is, and files hold the difference as LoRA of twice the rank.
    */
   initLoraWeights: LoraInitialisation;
+  /** Modules beside the head that are trained whole and saved: those whose path ends in one of the names; default none. */
+  modulesToSave?: readonly string[] | undefined;
 }
 
 const rank = z.int().min(1).max(4096);
@@ -62,6 +66,7 @@ const options = z.strictObject({
   excludeModules: moduleNames.optional(),
   layersToTransform: layers.optional(),
   layersPattern: moduleNames.optional(),
+  modulesToSave: wholeModules.optional(),
 });
 
 const file = z.looseObject({
@@ -77,6 +82,7 @@ const file = z.looseObject({
   target_modules: moduleNames,
   exclude_modules: z.union([moduleNames, z.array(z.never()).length(0)]).nullish(),
   layers_to_transform: layers.nullish(),
+  modules_to_save: wholeModules.nullish(),
   layers_pattern: z.union([moduleNames, z.array(z.never()).length(0), z.literal('')]).nullish(),
 });
 
@@ -96,19 +102,16 @@ const UNSUPPORTED: Readonly<Record<string, unknown>> = {
 };
 
 /** Settings with defaults filled in. @throws DeftuneError naming the field, its value and what is allowed. */
-export function configureLora(
-  given: Readonly<Record<string, unknown>>,
-  targets: readonly string[],
-  where: string,
-): LoraConfig {
-  const { targetModules = targets, ...rest } = validate(options, given, where);
+export function configureLora(given: Readonly<Record<string, unknown>>, model: Model, where: string): LoraConfig {
+  const { targetModules = model.info.loraTargets, ...rest } = validate(options, given, where);
   const config = { ...rest, targetModules };
   check(config, where);
+  checkWholeModules(model, config.modulesToSave ?? [], where);
   return config;
 }
 
 /** Settings from an adapter_config.json. @throws DeftuneError naming the file, the field, its value and what is allowed. */
-export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, name: string): LoraConfig {
+export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, name: string, model: Model): LoraConfig {
   for (const [field, neutral] of Object.entries(UNSUPPORTED)) {
     const value = values[field] ?? neutral;
     if (value === neutral) continue;
@@ -131,6 +134,7 @@ export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, na
     excludeModules: filled(found.exclude_modules),
     layersToTransform: filled(found.layers_to_transform),
     layersPattern: filled(found.layers_pattern),
+    modulesToSave: filled(wholeModulesFromFile(model, found.modules_to_save, name)),
   });
   check(config, name);
   return config;

@@ -9,6 +9,7 @@ import {
   fieldsOf,
   fusedParts,
   linearFields,
+  refuseWholeModules,
   REMAINING,
   targetNames,
 } from './adapters-linears.js';
@@ -72,6 +73,7 @@ export const loraInAdapters: AdaptersFormat<LoraConfig> = {
         `AdapterHub's adapters trains no biases beside LoRA, expected bias none, found ${config.bias}`,
       );
     }
+    refuseWholeModules(config);
     if (config.useDora) {
       throw new DeftuneError(
         "AdapterHub's adapters has another DoRA (it scales biases too, and leaves alpha / r out of the norm), expected LoRA",

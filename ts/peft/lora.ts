@@ -3,7 +3,6 @@ import { DeftuneError } from '../error.js';
 import type { Model } from '../models/model.js';
 import { Linear } from '../nn/linear.js';
 import { Parameter } from '../nn/parameter.js';
-import { headParameters } from './head-parameters.js';
 import { configureLora, loraConfigFromFile, loraConfigToFile, type LoraConfig } from './lora-config.js';
 import { loraLayers, LoraLinear, LowRank, TakenOut } from './lora-linear.js';
 import { initialFactors } from './lora-initial.js';
@@ -11,6 +10,7 @@ import { loraInAdapters } from './lora-in-adapters.js';
 import type { PeftMethod } from './method.js';
 import type { SavedTensor } from './saved-tensor.js';
 import { findTargets, valueOfPattern } from './target-modules.js';
+import { wholeModulesToFile, wholeParameters, wholePaths } from './whole-modules.js';
 
 /** LoRA's entry in the registry of methods. */
 export const lora: PeftMethod<LoraConfig> = {
@@ -18,14 +18,14 @@ export const lora: PeftMethod<LoraConfig> = {
   peftType: 'LORA',
   isMergeable: true,
 
-  configure: (given, model) => configureLora(given, model.info.loraTargets, 'lora'),
+  configure: (given, model) => configureLora(given, model, 'lora'),
   configFromFile: loraConfigFromFile,
 
   adapters: loraInAdapters,
 
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x10a4);
-    for (const path of findTargets(model, config, model.info.headModules)) {
+    for (const path of findTargets(model, config, wholePaths(model, config.modulesToSave ?? []))) {
       const base = [...model.namedModules()].find(([name]) => name === path)?.[1];
       if (!(base instanceof Linear)) throw new DeftuneError(`lora: '${path}' is already adapted`);
       const r = valueOfPattern(path, config.rankPattern) ?? config.r;
@@ -64,7 +64,7 @@ export const lora: PeftMethod<LoraConfig> = {
       );
     }
     for (const bias of trainedBiases(model, config).values()) bias.requiresGrad = true;
-    for (const parameter of headParameters(model).values()) parameter.requiresGrad = true;
+    for (const parameter of wholeParameters(model, config.modulesToSave ?? []).values()) parameter.requiresGrad = true;
   },
 
   savedParameters(model, config) {
@@ -77,7 +77,8 @@ export const lora: PeftMethod<LoraConfig> = {
       if (magnitude) saved.set(`base_model.model.${path}.lora_magnitude_vector`, magnitude);
     }
     for (const [name, bias] of trainedBiases(model, config)) saved.set(`base_model.model.${name}`, bias);
-    for (const [name, parameter] of headParameters(model)) saved.set(`base_model.model.${name}`, parameter);
+    for (const [name, parameter] of wholeParameters(model, config.modulesToSave ?? []))
+      saved.set(`base_model.model.${name}`, parameter);
     return saved;
   },
 
@@ -97,7 +98,7 @@ export const lora: PeftMethod<LoraConfig> = {
       // As the layers are: peft sets a wrong value right by itself, and so do we when reading.
       fan_in_fan_out: loraLayers(model).some(([, layer]) => layer.base_layer.weight.isTransposed),
       inference_mode: true,
-      modules_to_save: model.info.headModules.length > 0 ? [...model.info.headModules] : null,
+      modules_to_save: wholeModulesToFile(model, config.modulesToSave ?? []),
       peft_type: 'LORA',
       revision: null,
       task_type: model.head.taskType,
@@ -118,9 +119,9 @@ export const lora: PeftMethod<LoraConfig> = {
 };
 
 /** Biases that are trained beside the factors, by name; the head's are its own. */
-function trainedBiases(model: Model, { bias }: LoraConfig): Map<string, Parameter> {
+function trainedBiases(model: Model, { bias, modulesToSave = [] }: LoraConfig): Map<string, Parameter> {
   if (bias === 'none') return new Map();
-  const head = headParameters(model);
+  const head = wholeParameters(model, modulesToSave);
   const ending = bias === 'all' ? '.bias' : '.base_layer.bias';
   return new Map([...model.namedParameters()].filter(([name]) => name.endsWith(ending) && !head.has(name)));
 }

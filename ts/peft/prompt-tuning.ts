@@ -145,7 +145,7 @@ export const promptTuning: PeftMethod<PromptConfig> = {
         combine: found.combine,
       });
     },
-    configToFile({ combine, numVirtualTokens, promptTuningInit, promptTuningInitText }, model) {
+    configToFile({ combine, numVirtualTokens, promptTuningInit, promptTuningInitText }) {
       if (combine === undefined) {
         throw new DeftuneError(
           "AdapterHub's prompts stand behind the embedding layer, and this one before the words (as peft's), expected combine prefix from the beginning",

@@ -46,17 +46,16 @@ export function checkSelection(selection: ModuleSelection, where: string): void 
 
 /**
  * Paths of the linear layers that `selection` names. A list entry matches a module whose path equals it or ends with `.entry`; a string
- * is a regular expression that must match the whole path; `all-linear` is every linear layer but the head's.
+ * is a regular expression that must match the whole path; `all-linear` is every linear layer. Those in modules that are trained whole, as the head's, are left out.
  *
  * @throws DeftuneError where nothing, or a part of the list, matches.
  */
-export function findTargets(model: Module, selection: ModuleSelection, headModules: readonly string[]): string[] {
+export function findTargets(model: Module, selection: ModuleSelection, wholeModules: readonly string[]): string[] {
   const { targetModules: targets, excludeModules } = selection;
-  const isHead = (path: string): boolean => headModules.some((head) => path === head || path.startsWith(`${head}.`));
-  const linears = [...model.namedModules()]
-    .filter(([, module]) => module instanceof LinearLike)
-    .map(([path]) => path)
-    .filter((path) => !isHead(path));
+  const isWhole = (path: string): boolean =>
+    wholeModules.some((whole) => path === whole || path.startsWith(`${whole}.`));
+  const all = [...model.namedModules()].filter(([, module]) => module instanceof LinearLike).map(([path]) => path);
+  const linears = all.filter((path) => !isWhole(path));
   const available = [...new Set(linears.map((path) => path.replace(/.*\.\d+\./, '')))].join(', ');
   let found: string[];
   if (targets === 'all-linear') {
@@ -65,7 +64,7 @@ export function findTargets(model: Module, selection: ModuleSelection, headModul
     found = linears.filter((path) => matchesModules(path, targets, 'targetModules'));
   } else {
     for (const name of targets) {
-      if (!linears.some((path) => matchesModules(path, [name], 'targetModules'))) {
+      if (!all.some((path) => matchesModules(path, [name], 'targetModules'))) {
         throw new DeftuneError(`targetModules: '${name}' matches no linear layer of the model; it has ${available}`);
       }
     }
