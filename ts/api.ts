@@ -66,6 +66,7 @@ export {
   type TrainResult,
 } from './train/trainer.js';
 export { thresholdsWithinBudget, type ThresholdsWithinBudget } from './train/thresholds-within-budget.js';
+export { DensityRecorder, type DensityRecord } from './train/density-recorder.js';
 export { checkpointMemory } from './train/checkpoint-memory.js';
 export type { CheckpointStore, TrainingState } from './train/checkpoint.js';
 export { NonFiniteError } from './train/non-finite-error.js';

@@ -12,6 +12,7 @@ import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import type { CheckpointStore } from '../train/checkpoint.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
+import { DensityRecorder, type DensityRecord } from '../train/density-recorder.js';
 import { evaluate } from '../train/evaluate.js';
 import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import type { DensitySettings } from './density-settings.js';
@@ -31,6 +32,8 @@ export interface FinishedRun {
   otherSets: NamedEvaluation[];
   method: string;
   density: string | undefined;
+  /** What is saved of it beside the adapter. */
+  densityRecord: DensityRecord;
   trainExamples: number;
   validExamples: number;
   /** The first validation example, and what reads its tokens. */
@@ -43,7 +46,7 @@ export interface FinishedRun {
 
 /** How a run keeps checkpoints. */
 export interface Saving {
-  store(model: PeftModel): CheckpointStore;
+  store(model: PeftModel, recorder: DensityRecorder): CheckpointStore;
   args: Pick<Partial<TrainingArguments>, 'saveSteps' | 'saveEpochs' | 'saveBest' | 'loadBestModelAtEnd'>;
   resume: boolean;
 }
@@ -93,13 +96,15 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const { budget } = run.density ?? {};
     const plainLoss = run.density && densityLoss(run.density.loss, base.info.activation);
     const loss = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
-    const store = run.saving?.store(model) ?? (budget && checkpointMemory());
+    const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
+    const recorder = new DensityRecorder(auxiliaryLosses);
+    const store = run.saving?.store(model, recorder) ?? (budget && checkpointMemory());
     const trainer = new Trainer({
       model,
       trainDataset: train.examples,
       evalDataset: valid?.examples,
       metricNames: data.metricNames,
-      auxiliaryLosses: [...(loss ? [loss] : []), ...gatePenalty(model)],
+      auxiliaryLosses,
       args: {
         ...(budget ? { evalSteps: 0.04 } : {}),
         ...definedArguments(options),
@@ -110,7 +115,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       },
       checkpoints: store,
       signal: run.signal,
-      callbacks: run.callbacks,
+      callbacks: [recorder, ...(run.callbacks ?? [])],
       onStep: (log) => {
         run.onStep?.(log);
         progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
@@ -148,6 +153,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       otherSets,
       method: model.method.describe(model.config),
       density: loss?.description,
+      densityRecord: recorder.record(),
       trainExamples: train.examples.length,
       validExamples: valid?.examples.length ?? 0,
       validExample: valid?.examples[0],

@@ -110,6 +110,7 @@ export function densityController<T extends AuxiliaryLoss>(
   ];
   return {
     name: loss.name,
+    settings: { ...loss.settings, budget: given },
     description: `${loss.description}, driven to ${limits.join(', ')}`,
     get weight() {
       return isPlain ? 0 : state.alpha;

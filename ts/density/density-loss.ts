@@ -91,6 +91,7 @@ export function densityLoss(options: DensityLossOptions, activation: string): Au
   ];
   return {
     name: 'densityLoss',
+    settings: { ...settings, form },
     get weight() {
       return alpha * factor;
     },

@@ -27,7 +27,9 @@ export interface ModelInfo extends HeadInfo {
   /** Linear layers by what they are for: expressions on their paths. */
   linears: Readonly<Partial<Record<LinearRole, RegExp>>>;
   /** A module's path in files of transformers 4, where version 5 has another. */
-  formerPath?(path: string): string;
+  formerPath?: (path: string) => string;
+  /** The other way. */
+  presentPath?: (path: string) => string;
   /** Tokens that end a text, as generation_config.json or else config.json says; none: texts end at the limit alone. */
   eosTokenIds?: readonly number[];
   /** Initial range of new weights. */

@@ -220,7 +220,7 @@ function patchesOf(images: readonly Float32Array[], { imageSize, patchSize, chan
   return out;
 }
 
-const RULES: NameRules = {
+const RULES = {
   prefix: 'vit.',
   heads: ['classifier.'],
   ignored: [/^vit\.pooler\./, /^vit\.embeddings\.mask_token$/, /^decoder\./],
@@ -234,7 +234,7 @@ const RULES: NameRules = {
     [/intermediate\.dense\./, 'mlp.fc1.'],
     [/(layers\.\d+)\.output\.dense\./, '$1.mlp.fc2.'],
   ],
-};
+} as const satisfies NameRules;
 
 /** The other way: what transformers 4 calls a module. */
 const FORMER: readonly (readonly [RegExp, string])[] = [
@@ -309,6 +309,7 @@ export const vit: ModelFamily = {
         output: /\.mlp\.fc2$/,
       },
       formerPath,
+      presentPath: (path) => RULES.renames.reduce((found, [pattern, name]) => found.replace(pattern, name), path),
       initializerRange: c.initializerRange,
       config,
     };

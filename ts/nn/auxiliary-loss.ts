@@ -7,6 +7,8 @@ export interface AuxiliaryLoss {
   name: string;
   /** May change from step to step. */
   readonly weight: number;
+  /** What it was made with, for the record of a run; alpha is the weight. */
+  readonly settings?: Readonly<Record<string, unknown>>;
   /** Told before each step (from 1) of how many the run has. */
   beginStep?(step: number, totalSteps: number): void;
   /** Told of each step's task loss and of the density of its batches. */

@@ -17,14 +17,17 @@ export interface AdaptersFile {
 
 /** How a method is written in that format. */
 export interface AdaptersFormat<Config> {
-  /** What the config is recognised by, for messages: its `architecture`, and what else tells it from another method. */
-  description: string;
-  /** Whether a config is of this method. */
-  isOf(file: AdaptersConfig): boolean;
+  /** `architecture` in the config; null: bottleneck adapters, which have none. */
+  architecture: string | null;
+  /** Whether a config of that architecture is of this method; default: it is. */
+  isOf?(file: AdaptersConfig): boolean;
   /** @throws DeftuneError naming the field that is not supported */
   configFromFile(file: AdaptersConfig, where: string, model: Model): Config;
-  /** @throws DeftuneError with the reason why the settings, or the model they are in, cannot be written so */
-  configToFile(config: Config, model: Model): Record<string, unknown>;
+  /** The config but for its architecture. @throws DeftuneError with the reason why the settings, or the model they are in, cannot be written so */
+  configToFile(config: Config, model: Model): AdaptersConfig;
   /** The method's tensors (the head's left out) by their names in the file, without the adapter's name. */
   savedTensors(model: Model, config: Config, file: AdaptersConfig): Map<string, SavedTensor>;
 }
+
+/** All of a format but what tells its configs from others: that is the method's to say. */
+export type AdaptersCodec<Config> = Omit<AdaptersFormat<Config>, 'architecture' | 'isOf'>;

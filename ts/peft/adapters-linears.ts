@@ -4,7 +4,6 @@ import { showValue } from '../io/show-value.js';
 import type { LinearRole, Model } from '../models/model.js';
 import { LinearLike } from '../nn/linear.js';
 import type { AdaptersConfig } from './adapters-format.js';
-import { matchesModules } from './target-modules.js';
 
 // Which linear layers `adapters` changes with LoRA and IA3 (its LoRAConfig): chosen by role, and by layer only as layers to leave out.
 
@@ -24,7 +23,7 @@ export type LinearFields = z.infer<z.ZodObject<typeof linearFields>>;
 const UNSUPPORTED: AdaptersConfig = { use_gating: false, vera_d: null, vera_b: null };
 
 /** What `adapters` writes for the fields that are ours to leave alone. */
-export const REMAINING: AdaptersConfig = { ...UNSUPPORTED, architecture: 'lora', dtype: null, init_weights_seed: null };
+export const REMAINING: AdaptersConfig = { ...UNSUPPORTED, dtype: null, init_weights_seed: null };
 
 /** @throws DeftuneError naming a field that is not supported */
 export function checkLinearConfig(config: AdaptersConfig, where: string): void {
@@ -98,15 +97,6 @@ export function fieldsOf(model: Model, paths: readonly string[], parts: readonly
 /** A layer's path in files of `adapters`, whose transformers is of version 4. */
 export function adaptersPath({ info }: Model, path: string): string {
   return info.formerPath?.(path) ?? path;
-}
-
-/** Names for the `targetModules` of just these layers: as short as can be. */
-export function targetNames(model: Model, paths: readonly string[]): string[] {
-  const all = [...model.namedModules()].flatMap(([path, module]) => (module instanceof LinearLike ? [path] : []));
-  const shortened = [/^.*\./, /^.*\.\d+\./].map((rest) => [...new Set(paths.map((path) => path.replace(rest, '')))]);
-  const isExact = (names: readonly string[]): boolean =>
-    all.filter((path) => matchesModules(path, names, 'targetModules')).length === paths.length;
-  return shortened.find(isExact) ?? [...paths];
 }
 
 /** Layers with a role, with the number of their layer in the model: an encoder's before a decoder's. */

@@ -174,8 +174,7 @@ export const bottleneck: PeftMethod<BottleneckConfig> = {
   whyNotPeft: () => 'peft has no bottleneck adapters',
 
   adapters: {
-    description: 'none (bottleneck)',
-    isOf: ({ architecture }) => architecture === undefined || architecture === null,
+    architecture: null,
     configFromFile(values, where) {
       for (const [field, neutral] of Object.entries(UNSUPPORTED)) {
         const value = values[field] ?? neutral;

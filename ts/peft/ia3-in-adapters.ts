@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { validate } from '../io/validate.js';
-import type { AdaptersFormat } from './adapters-format.js';
+import type { AdaptersCodec } from './adapters-format.js';
 import {
   adaptersPath,
   checkLinearConfig,
@@ -11,8 +11,8 @@ import {
   linearFields,
   refuseWholeModules,
   REMAINING,
-  targetNames,
 } from './adapters-linears.js';
+import { targetNames } from './target-modules.js';
 import { PartRows } from './fused-tensors.js';
 import { ia3Layers, type Ia3Config } from './ia3-linear.js';
 
@@ -33,10 +33,7 @@ const PARTS = [
 ] as const;
 
 /** IA3 in the files of `adapters`: outputs are scaled, never inputs. */
-export const ia3InAdapters: AdaptersFormat<Ia3Config> = {
-  description: 'lora with composition_mode scale (IA3)',
-  isOf: ({ architecture, composition_mode: mode }) => architecture === 'lora' && mode === 'scale',
-
+export const ia3InAdapters: AdaptersCodec<Ia3Config> = {
   configFromFile(values, where, model) {
     checkLinearConfig(values, where);
     const paths = chosenLinears(model, validate(file, values, where), where);
@@ -66,14 +63,13 @@ export const ia3InAdapters: AdaptersFormat<Ia3Config> = {
       alpha: 1,
       composition_mode: 'scale',
       dropout: 0,
-      init_weights: 'ia3',
       r: 1,
       use_dora: false,
     };
   },
 
   savedTensors(model, _config, values) {
-    const parts = fusedParts(validate(file, values, 'ia3'));
+    const parts = fusedParts(validate(file, values, 'config'));
     return new Map(
       ia3Layers(model).map(([path, { ia3_l: factors }]) => [
         `${adaptersPath(model, path)}.loras.lora_B`,

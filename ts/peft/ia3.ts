@@ -13,6 +13,7 @@ import {
   checkSelection,
   definedFields,
   findTargets,
+  inPresentNames,
   matchesModules,
   moduleNames,
   type TargetModules,
@@ -68,17 +69,27 @@ export const ia3: PeftMethod<Ia3Config> = {
   configFromFile(values, name, model) {
     const found = validate(file, values, name);
     const modulesToSave = wholeModulesFromFile(model, found.modules_to_save, name);
+    const [targetModules, feedforward] = [found.target_modules, found.feedforward_modules];
     const config = definedFields<Ia3Config>({
-      targetModules: found.target_modules,
-      excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
-      feedforwardModules: found.feedforward_modules,
+      ...inPresentNames(model, {
+        targetModules,
+        excludeModules: found.exclude_modules?.length ? found.exclude_modules : undefined,
+      }),
+      feedforwardModules:
+        feedforward.length > 0 ? inPresentNames(model, { targetModules: feedforward }).targetModules : feedforward,
       initIa3Weights: found.init_ia3_weights ?? true,
       modulesToSave: modulesToSave.length > 0 ? modulesToSave : undefined,
     });
     return checked(config, name);
   },
 
-  adapters: ia3InAdapters,
+  // The library writes IA3 as LoRA that multiplies.
+  adapters: {
+    architecture: 'lora',
+    isOf: ({ composition_mode: mode }) => mode === 'scale',
+    ...ia3InAdapters,
+    configToFile: (config, model) => ({ ...ia3InAdapters.configToFile(config, model), init_weights: 'ia3' }),
+  },
 
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x1a3);

@@ -47,8 +47,10 @@ export function methodOfAdaptersConfig(
   where: string,
 ): { method: PeftMethod<unknown>; adapters: AdaptersFormat<unknown> } {
   const known = METHODS.flatMap((method) => (method.adapters ? [{ method, adapters: method.adapters }] : []));
-  const found = known.find(({ adapters }) => adapters.isOf(config));
+  const found = known.find(
+    ({ adapters }) => adapters.architecture === (config['architecture'] ?? null) && (adapters.isOf?.(config) ?? true),
+  );
   if (found) return found;
-  const names = known.map(({ adapters }) => adapters.description).join(', ');
+  const names = [...new Set(known.map(({ adapters }) => adapters.architecture ?? 'none (bottleneck)'))].join(', ');
   throw new DeftuneError(`${where}: architecture is ${showValue(config['architecture'])}, expected one of ${names}`);
 }

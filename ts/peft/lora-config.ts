@@ -5,7 +5,15 @@ import { validate } from '../io/validate.js';
 import type { Model } from '../models/model.js';
 import { initialisationProblem, isTakenOut, type LoraInitialisation } from './lora-initial.js';
 import { checkWholeModules, wholeModules, wholeModulesFromFile } from './whole-modules.js';
-import { checkPatterns, checkSelection, definedFields, moduleNames, type ModuleSelection } from './target-modules.js';
+import {
+  checkPatterns,
+  checkSelection,
+  definedFields,
+  inPresentNames,
+  moduleNames,
+  patternsInPresentNames,
+  type ModuleSelection,
+} from './target-modules.js';
 
 /** Settings of LoRA, as in peft's `LoraConfig`. */
 export interface LoraConfig extends ModuleSelection {
@@ -120,20 +128,27 @@ export function loraConfigFromFile(values: Readonly<Record<string, unknown>>, na
   const found = validate(file, values, name);
   const filled = <T>(value: T | readonly never[] | '' | null | undefined): T | undefined =>
     value === null || value === '' || (Array.isArray(value) && value.length === 0) ? undefined : (value as T);
+  const selection = {
+    targetModules: found.target_modules,
+    excludeModules: filled(found.exclude_modules),
+    layersToTransform: filled(found.layers_to_transform),
+    layersPattern: filled(found.layers_pattern),
+  };
+  checkSelection(selection, name);
+  const [rankPattern, alphaPattern] = [found.rank_pattern ?? {}, found.alpha_pattern ?? {}];
+  checkPatterns(rankPattern, `${name}: rankPattern`);
+  checkPatterns(alphaPattern, `${name}: alphaPattern`);
   const config = definedFields<LoraConfig>({
     r: found.r,
     loraAlpha: found.lora_alpha,
     loraDropout: found.lora_dropout,
     useRslora: found.use_rslora ?? false,
     useDora: found.use_dora ?? false,
-    rankPattern: found.rank_pattern ?? {},
-    alphaPattern: found.alpha_pattern ?? {},
+    rankPattern: patternsInPresentNames(model, rankPattern),
+    alphaPattern: patternsInPresentNames(model, alphaPattern),
     bias: found.bias ?? 'none',
     initLoraWeights: found.init_lora_weights ?? true,
-    targetModules: found.target_modules,
-    excludeModules: filled(found.exclude_modules),
-    layersToTransform: filled(found.layers_to_transform),
-    layersPattern: filled(found.layers_pattern),
+    ...inPresentNames(model, selection),
     modulesToSave: filled(wholeModulesFromFile(model, found.modules_to_save, name)),
   });
   check(config, name);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { validate } from '../io/validate.js';
-import type { AdaptersConfig, AdaptersFormat } from './adapters-format.js';
+import type { AdaptersConfig, AdaptersCodec } from './adapters-format.js';
 import {
   adaptersPath,
   checkLinearConfig,
@@ -11,8 +11,8 @@ import {
   linearFields,
   refuseWholeModules,
   REMAINING,
-  targetNames,
 } from './adapters-linears.js';
+import { literal, targetNames } from './target-modules.js';
 import { PartRows, Repeated } from './fused-tensors.js';
 import { isTakenOut } from './lora-initial.js';
 import type { LoraConfig } from './lora-config.js';
@@ -34,10 +34,7 @@ const PARTS = [[0, 1, 2], [0, 1], [0, 2], [1, 2], [0], [1], [2]] as const;
  * LoRA in the files of `adapters`: one rank and alpha for all layers. A projection to queries, keys and values in one has factors by part
  * there; they are a block-diagonal B beside all of their A here, and a B that is not is written beside copies of A.
  */
-export const loraInAdapters: AdaptersFormat<LoraConfig> = {
-  description: 'lora',
-  isOf: ({ architecture, composition_mode: mode }) => architecture === 'lora' && mode !== 'scale',
-
+export const loraInAdapters: AdaptersCodec<LoraConfig> = {
   configFromFile(values, where, model) {
     checkLinearConfig(values, where);
     if (values['use_dora'] === true) {
@@ -52,7 +49,7 @@ export const loraInAdapters: AdaptersFormat<LoraConfig> = {
     const isAll = fused.length === paths.length;
     const names = targetNames(model, fused);
     const pattern = (value: number): Record<string, number> =>
-      parts === 1 || isAll ? {} : Object.fromEntries(names.map((name) => [name.replaceAll('.', '\\.'), value]));
+      parts === 1 || isAll ? {} : Object.fromEntries(names.map((name) => [literal(name), value]));
     return {
       r: found.r * (isAll ? parts : 1),
       loraAlpha: found.alpha * (isAll ? parts : 1),
@@ -116,7 +113,6 @@ export const loraInAdapters: AdaptersFormat<LoraConfig> = {
       alpha,
       composition_mode: 'add',
       dropout: config.loraDropout,
-      init_weights: 'lora',
       r,
       use_dora: false,
     };
@@ -138,7 +134,7 @@ function factors({ lora_A, lora_B }: LoraLinear): readonly [SavedTensor, SavedTe
 }
 
 function fusedFactors(layer: LoraLinear, values: AdaptersConfig): readonly [SavedTensor, SavedTensor] {
-  const { r, ...fields } = validate(file, values, 'lora');
+  const { r, ...fields } = validate(file, values, 'config');
   const parts = fusedParts(fields);
   const [a, b] = [layer.lora_A.weight, layer.lora_B.weight];
   const isBlocks = a.rows === r * parts.length;

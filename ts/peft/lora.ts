@@ -21,7 +21,12 @@ export const lora: PeftMethod<LoraConfig> = {
   configure: (given, model) => configureLora(given, model, 'lora'),
   configFromFile: loraConfigFromFile,
 
-  adapters: loraInAdapters,
+  adapters: {
+    architecture: 'lora',
+    isOf: ({ composition_mode: mode }) => mode !== 'scale',
+    ...loraInAdapters,
+    configToFile: (config, model) => ({ ...loraInAdapters.configToFile(config, model), init_weights: 'lora' }),
+  },
 
   inject(model, config, seed) {
     const rng = new Rng(seed, 0x10a4);

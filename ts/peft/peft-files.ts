@@ -123,7 +123,8 @@ function inAdapters(model: PeftModel, { name }: AdapterBase): Map<string, string
   if (!method.adapters) {
     throw new DeftuneError(`AdapterHub's adapters has no file for ${method.name}, expected the format of peft`);
   }
-  const own = method.adapters.configToFile(config, base);
+  const { architecture } = method.adapters;
+  const own = { ...(architecture === null ? {} : { architecture }), ...method.adapters.configToFile(config, base) };
   const file = {
     config: own,
     tensors: valuesOf(method.adapters.savedTensors(base, config, own)),
@@ -288,7 +289,7 @@ function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
       method,
       config: settings,
       load(model) {
-        model.loadStateDict(tensors, directory, method.loadedParameters?.(base, settings));
+        model.loadStateDict(inPresentNames(tensors, base), directory, method.loadedParameters?.(base, settings));
       },
     };
   }
@@ -311,6 +312,12 @@ function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
       model.loadStateDict(new Map([...tensors, ...head.found]), directory, expected);
     },
   };
+}
+
+/** Tensors by the names that modules have now: files may have those of transformers 4. */
+function inPresentNames(tensors: Map<string, TensorValues>, { info }: Model): Map<string, TensorValues> {
+  const { presentPath } = info;
+  return presentPath ? new Map([...tensors].map(([key, tensor]) => [presentPath(key), tensor])) : tensors;
 }
 
 /** The stored head and the model's, where the file has one: without one the model's stays. */

@@ -4,7 +4,7 @@ import { validate } from '../io/validate.js';
 import type { Model } from '../models/model.js';
 import type { Parameter } from '../nn/parameter.js';
 import { ACTIVATION_NAMES } from '../ops/activation-kind.js';
-import type { AdaptersFormat } from './adapters-format.js';
+import type { AdaptersCodec } from './adapters-format.js';
 import { PrefixEncoder, type PrefixConfig } from './prefix-encoder.js';
 import type { SavedTensor } from './saved-tensor.js';
 import { stacksOf, virtualPlace } from './virtual-places.js';
@@ -24,10 +24,7 @@ const file = z.looseObject({
 });
 
 /** Prefix tuning in the files of `adapters`: positions count from 0, and a projection is kept. */
-export const prefixInAdapters: AdaptersFormat<PrefixConfig> = {
-  description: 'prefix_tuning',
-  isOf: ({ architecture }) => architecture === 'prefix_tuning',
-
+export const prefixInAdapters: AdaptersCodec<PrefixConfig> = {
   configFromFile(values, where, model) {
     refuseTwoStacks(model);
     const found = validate(file, values, where);
@@ -48,7 +45,6 @@ export const prefixInAdapters: AdaptersFormat<PrefixConfig> = {
       );
     }
     return {
-      architecture: 'prefix_tuning',
       bottleneck_size: config.encoderHiddenSize ?? (config.prefixProjection ? stacksOf(model)[0]?.sizes.width : 512),
       cross_prefix: true,
       dropout: 0,
@@ -65,7 +61,7 @@ export const prefixInAdapters: AdaptersFormat<PrefixConfig> = {
 
   /** Every layer has the whole prefix under a name of its own. */
   savedTensors(model) {
-    const { keys, adaptersNames, sizes } = virtualPlace(model, 'keys', 'prefix-tuning');
+    const { keys, adaptersNames, sizes } = virtualPlace(model, 'keys', 'prefix');
     if (!(keys instanceof PrefixEncoder) || !adaptersNames) return new Map();
     const holders = [
       `${adaptersNames.base}.prefix_tuning`,

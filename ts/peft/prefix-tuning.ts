@@ -71,7 +71,7 @@ export const prefixTuning: PeftMethod<PrefixConfig> = {
     };
   },
 
-  adapters: prefixInAdapters,
+  adapters: { architecture: 'prefix_tuning', ...prefixInAdapters },
 
   whyNotPeft({ movesPositions }, { info }) {
     if (info.vocabSize === 0) return 'peft has no prefix for images';

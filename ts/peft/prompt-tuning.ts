@@ -134,8 +134,7 @@ export const promptTuning: PeftMethod<PromptConfig> = {
   },
 
   adapters: {
-    description: 'prompt_tuning',
-    isOf: ({ architecture }) => architecture === 'prompt_tuning',
+    architecture: 'prompt_tuning',
     configFromFile(values, where) {
       const found = validate(adaptersFile, values, where);
       return definedFields({
@@ -152,7 +151,6 @@ export const promptTuning: PeftMethod<PromptConfig> = {
         );
       }
       return {
-        architecture: 'prompt_tuning',
         combine,
         init_weights_seed: null,
         prompt_init: promptTuningInit === 'TEXT' ? 'from_string' : 'random_uniform',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { LinearLike } from '../nn/linear.js';
+import type { Model } from '../models/model.js';
 import type { Module } from '../nn/module.js';
 
 /** As in peft: a list of names, a regular expression over the whole path, or `all-linear`. */
@@ -81,6 +82,54 @@ export function findTargets(model: Module, selection: ModuleSelection, wholeModu
   throw new DeftuneError(
     `targetModules: ${JSON.stringify(targets)}${narrowed} matches no linear layer; the model has ${available}`,
   );
+}
+
+/** Names for the `targetModules` of just these layers: as short as can be. */
+export function targetNames(model: Module, paths: readonly string[]): string[] {
+  const all = [...model.namedModules()].flatMap(([path, module]) => (module instanceof LinearLike ? [path] : []));
+  const shortened = [/^.*\./, /^.*\.\d+\./].map((rest) => [...new Set(paths.map((path) => path.replace(rest, '')))]);
+  const isExact = (names: readonly string[]): boolean =>
+    all.filter((path) => matchesModules(path, names, 'targetModules')).length === paths.length;
+  return shortened.find(isExact) ?? [...paths];
+}
+
+/**
+ * The same selection by the names of modules as they are now, where a file has those of transformers 4 (`layer.0.attention.query` of ViT).
+ * What a list or an expression finds by either name is found.
+ */
+export function inPresentNames(model: Model, selection: ModuleSelection): ModuleSelection {
+  const { formerPath } = model.info;
+  const { targetModules: targets } = selection;
+  if (!formerPath || targets === 'all-linear') return selection;
+  const paths = [...model.namedModules()].flatMap(([path, module]) => (module instanceof LinearLike ? [path] : []));
+  const isNow = (names: TargetModules): boolean => paths.some((path) => matchesModules(path, names, 'targetModules'));
+  if (typeof targets === 'string' ? isNow(targets) : targets.every((name) => isNow([name]))) return selection;
+  const isFound = (path: string): boolean =>
+    matchesModules(path, targets, 'targetModules') &&
+    (typeof targets === 'string' || isInLayers(path, selection)) &&
+    !(selection.excludeModules !== undefined && matchesModules(path, selection.excludeModules, 'excludeModules'));
+  const found = paths.filter((path) => isFound(path) || isFound(formerPath(path)));
+  return found.length > 0 ? { targetModules: targetNames(model, found) } : selection;
+}
+
+/** The same for values by expressions, as peft's rank_pattern. */
+export function patternsInPresentNames(
+  model: Model,
+  patterns: Readonly<Record<string, number>>,
+): Readonly<Record<string, number>> {
+  const { formerPath } = model.info;
+  if (!formerPath || Object.keys(patterns).length === 0) return patterns;
+  const paths = [...model.namedModules()].flatMap(([path, module]) => (module instanceof LinearLike ? [path] : []));
+  const found = paths.flatMap((path) => {
+    const value = valueOfPattern(path, patterns) ?? valueOfPattern(formerPath(path), patterns);
+    return value === undefined || valueOfPattern(path, patterns) === value ? [] : [[literal(path), value] as const];
+  });
+  return { ...Object.fromEntries(found), ...patterns };
+}
+
+/** An expression that matches a path and nothing else. */
+export function literal(path: string): string {
+  return path.replaceAll('.', '\\.');
 }
 
 /** Whether a path is among the modules that a list or a regular expression names. */

@@ -11,6 +11,7 @@ import { adapterFiles, saveAdapter } from '../peft/peft-files-node.js';
 import { gatePenalty } from '../peft/gate-penalty.js';
 import { getPeftModel } from '../peft/peft-model.js';
 import { checkpointDirectory } from './checkpoint-directory-node.js';
+import { DensityRecorder } from './density-recorder.js';
 import type { TrainingJob, WorkerMessage } from './train-in-worker-node.js';
 import { Trainer, type TrainResult } from './trainer.js';
 
@@ -30,17 +31,20 @@ async function run(job: TrainingJob): Promise<TrainResult> {
   const tokenizer = AutoTokenizer.isIn(job.model) ? await AutoTokenizer.fromPretrained(job.model) : undefined;
   const load = (path: string): Promise<Example[]> => loadDataset(path, { tokenizer, model: base, task: job.task });
   const { checkpoints, density, resume = false, out } = job;
+  const auxiliaryLosses = [...(density ? [densityLoss(density, base.info.activation)] : []), ...gatePenalty(model)];
+  const recorder = new DensityRecorder(auxiliaryLosses);
   const trainer = new Trainer({
     model,
     trainDataset: await load(job.trainFile),
     evalDataset: job.evalFile === undefined ? undefined : await load(job.evalFile),
     args: job.args,
-    auxiliaryLosses: [...(density ? [densityLoss(density, base.info.activation)] : []), ...gatePenalty(model)],
+    auxiliaryLosses,
+    callbacks: [recorder],
     checkpoints:
       checkpoints &&
       checkpointDirectory(checkpoints.directory, {
         saveTotalLimit: checkpoints.saveTotalLimit,
-        extraFiles: () => adapterFiles(model, job.model),
+        extraFiles: () => adapterFiles(model, job.model, { density: recorder.record() }),
       }),
     signal: abortion.signal,
     onStep: (log, totalSteps) => {
@@ -51,7 +55,8 @@ async function run(job: TrainingJob): Promise<TrainResult> {
     },
   });
   const result = await trainer.train({ resume });
-  if (out !== undefined && result.ended !== 'aborted') saveAdapter(model, out, job.model);
+  if (out !== undefined && result.ended !== 'aborted')
+    saveAdapter(model, out, job.model, { density: recorder.record() });
   return result;
 }
 

@@ -17,6 +17,7 @@ import { adapterContent, adapterIn, applyAdapter, skippedMlps } from '../peft/pe
 import { gatePenalty } from '../peft/gate-penalty.js';
 import { getPeftModel, type PeftModel } from '../peft/peft-model.js';
 import { checkpointMemory } from '../train/checkpoint-memory.js';
+import { DensityRecorder } from '../train/density-recorder.js';
 import { evaluate, predict } from '../train/evaluate.js';
 import { Trainer } from '../train/trainer.js';
 import { activationMap } from '../density/activation-map.js';
@@ -29,6 +30,8 @@ import type { WorkerCalls, WorkerEvents, WorkerInfo, WorkerJob } from './worker-
 interface Opened {
   model: PeftModel;
   trainer: Trainer | undefined;
+  /** Of a run, what is said beside its adapter. */
+  recorder?: DensityRecorder;
   tokenizer: Tokenizer | undefined;
   folder: Folder;
   words: TaskWords | undefined;
@@ -116,13 +119,17 @@ export class WorkerSession implements Calls {
         ? checkpointMemory()
         : undefined;
     if (trainDataset.length > 0) {
+      const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
+      const recorder = new DensityRecorder(auxiliaryLosses);
+      this.opened.recorder = recorder;
       this.opened.trainer = new Trainer({
         model,
         trainDataset,
         evalDataset,
         args,
         metricNames,
-        auxiliaryLosses: [...(loss ? [loss] : []), ...gatePenalty(model)],
+        auxiliaryLosses,
+        callbacks: [recorder],
         checkpoints: store,
         signal: this.stopping.signal,
         onStep: async (log, totalSteps) => {
@@ -185,8 +192,9 @@ export class WorkerSession implements Calls {
   }
 
   async adapter(baseModel: string): ReturnType<Calls['adapter']> {
-    const { model, folder } = this.ready();
-    const files = adapterContent(model, { name: baseModel, folder });
+    const { model, folder, recorder } = this.ready();
+    const sidecar = recorder ? { density: recorder.record() } : {};
+    const files = adapterContent(model, { name: baseModel, folder }, sidecar);
     const encode = (content: string | Uint8Array): Uint8Array =>
       typeof content === 'string' ? new TextEncoder().encode(content) : content;
     return new Map([...files].map(([name, content]) => [name, encode(content)]));

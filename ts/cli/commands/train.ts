@@ -133,7 +133,7 @@ export const train = addRunOptions(
       warnings: run.warnings,
       machine: describeMachine(backend),
     };
-    saveAdapter(model, options.out, options.model, { training: summary });
+    saveAdapter(model, options.out, options.model, { density: run.densityRecord, training: summary });
     for (const notice of run.notices) process.stderr.write(`note: ${notice}\n`);
     warn(run.warnings);
     const outcome = evaluation
@@ -173,10 +173,10 @@ function checkCheckpoints({ out, resume }: TrainOptions): void {
 /** Where and when checkpoints are saved; an interrupted run saves one in any case. */
 function saving(options: TrainOptions): Saving {
   return {
-    store: (model) =>
+    store: (model, recorder) =>
       checkpointDirectory(options.out, {
         saveTotalLimit: options.saveTotalLimit,
-        extraFiles: () => adapterFiles(model, options.model),
+        extraFiles: () => adapterFiles(model, options.model, { density: recorder.record() }),
         onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
       }),
     args: {
