@@ -1,31 +1,7 @@
 // What this library writes, read by AdapterHub's `adapters`: set DEFTUNE_ADAPTERS_PYTHON to a python that has it.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import process from 'node:process';
-import { fileURLToPath } from 'node:url';
-import test from 'ava';
-import { createBackend } from '../../ts/backend/create-backend-node.js';
-import { Rng } from '../../ts/data/rng.js';
-import { saveAdapter } from '../../ts/peft/peft-files-node.js';
-import { getPeftModel, type PeftOptions } from '../../ts/peft/peft-model.js';
-import { maxAbs, maxDifference } from '../models/bert-fixtures.js';
-import { logitsOf, openAny, type AnyBatch } from './any-batch.js';
+import { readByLibrary, type Case } from './real-libraries.js';
 
-const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
-const python = process.env['DEFTUNE_ADAPTERS_PYTHON'];
-
-const CLASSIFIER = 'AutoModelForSequenceClassification';
-const BASES: Readonly<Record<string, [directory: string, model: string]>> = {
-  bert: ['bert/relu/model', CLASSIFIER],
-  roberta: ['roberta/model', CLASSIFIER],
-  gpt2: ['gpt2/model', CLASSIFIER],
-  t5: ['t5/relu/model', 'AutoModelForSeq2SeqLM'],
-  vit: ['vit/model', 'AutoModelForImageClassification'],
-};
-
-const CASES: Readonly<Record<string, [base: string, options: PeftOptions]>> = {
+const CASES: Readonly<Record<string, Case>> = {
   'Houlsby adapters': ['bert', { method: 'bottleneck', adapterConfig: 'double_seq_bn', reductionFactor: 9 }],
   'Pfeiffer adapters of RoBERTa': ['roberta', { method: 'bottleneck', reductionFactor: 12, nonLinearity: 'gelu' }],
   'parallel adapters of GPT-2': ['gpt2', { method: 'bottleneck', adapterConfig: 'par_bn', reductionFactor: 12 }],
@@ -66,54 +42,13 @@ const CASES: Readonly<Record<string, [base: string, options: PeftOptions]>> = {
   'prompt of ViT': ['vit', { method: 'prompt-tuning', numVirtualTokens: 2 }],
 };
 
-const draw = new Rng(11);
-const texts = (...lengths: number[]): number[][] =>
-  lengths.map((length) => Array.from({ length }, () => 2 + draw.nextBelow(38)));
-const BATCHES: Readonly<Record<string, AnyBatch>> = {
-  t5: { inputIds: texts(5, 9, 1), labelIds: texts(3, 1, 6) },
-  vit: {
-    pixelValues: [0, 1].map(() =>
-      [0, 1].map(() => Array.from({ length: 12 }, () => Array.from({ length: 8 }, () => draw.nextNormal()))),
-    ),
-    labels: [0, 1],
+readByLibrary(
+  {
+    ...{ library: 'adapters', variable: 'DEFTUNE_ADAPTERS_PYTHON' },
+    ...{ script: 'check_adapters.py', format: 'adapters' },
   },
-};
-const text: AnyBatch = { inputIds: texts(5, 11, 2), labels: [0, 1, 1] };
-
-for (const [name, [base, options]] of Object.entries(CASES)) {
-  const title = `adapters reads ${name}`;
-  if (python === undefined) {
-    test.skip(`${title} [DEFTUNE_ADAPTERS_PYTHON is not set]`, () => undefined);
-    continue;
-  }
-  test.serial(title, async (t) => {
-    const backend = await createBackend({ backend: 'native', threads: 1 });
-    const directory = mkdtempSync(join(tmpdir(), 'deftune-adapters-'));
-    try {
-      const [path, architecture] = BASES[base] as [string, string];
-      const model = getPeftModel(await openAny(backend, base, join(fixtures, path)), options);
-      const rng = new Rng(7);
-      for (const parameter of model.trainableParameters().values()) {
-        parameter.writeStored(parameter.toStored().map((value) => value + 0.2 * rng.nextNormal()));
-      }
-      saveAdapter(model, directory, join(fixtures, path), {}, 'adapters');
-      const batch = BATCHES[base] ?? text;
-      writeFileSync(join(directory, 'batch.json'), JSON.stringify(batch));
-      const args = [join(fixtures, 'check_adapters.py'), join(fixtures, path), architecture, directory];
-      const output = execFileSync(python, ['-W', 'ignore', ...args, join(directory, 'batch.json')], {
-        ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
-      } as { encoding: 'utf8' });
-      const theirs = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<
-        'missing' | 'unexpected',
-        string[]
-      > & {
-        logits: number[][];
-      };
-      t.deepEqual([theirs.missing, theirs.unexpected], [[], []]);
-      const wanted = theirs.logits.flat();
-      t.true(maxDifference(logitsOf(model.base, batch), wanted) <= 1e-4 * Math.max(1, maxAbs(wanted)));
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
-  });
-}
+  CASES,
+  (t, { missing, unexpected }) => {
+    t.deepEqual([missing, unexpected], [[], []]);
+  },
+);

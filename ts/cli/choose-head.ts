@@ -5,6 +5,7 @@ import type { Head } from '../heads/head.js';
 import { readJson } from '../io/files-node.js';
 import { configFields } from '../models/build-model.js';
 import { familyHead, modelFamily } from '../models/index.js';
+import { checkModelType } from '../peft/peft-files.js';
 import { readAdapter } from '../peft/peft-files-node.js';
 import type { ModelPathOptions } from './options.js';
 
@@ -20,13 +21,16 @@ export function chooseHead({ model, adapter, head }: ModelPathOptions, records: 
   const family = modelFamily(fields['model_type'], configPath);
   const record = records[0];
   const claiming = record && family.heads.find((entry) => entry.head.claims?.(record))?.head.name;
-  const wanted = head ?? (adapter === undefined ? undefined : adapterHead(adapter)) ?? claiming;
+  const wanted = head ?? (adapter === undefined ? undefined : adapterHead(adapter, family.modelType)) ?? claiming;
   return familyHead(family, wanted, fields['architectures'], configPath).head;
 }
 
 /** The head that an adapter was made for: as deftune.json says, else by peft's `task_type`. */
-function adapterHead(directory: string): string | undefined {
-  const { sidecar, config } = readAdapter(directory);
+function adapterHead(directory: string, modelType: string): string | undefined {
+  const adapter = readAdapter(directory);
+  // Before the base is opened with the labels of an adapter that is for another.
+  checkModelType(adapter, modelType);
+  const { sidecar, config } = adapter;
   if (typeof sidecar.head === 'string') return sidecar.head;
   const taskType = config?.['task_type'] ?? undefined;
   return taskType === undefined ? undefined : HEADS.find((candidate) => candidate.taskType === taskType)?.name;

@@ -138,6 +138,7 @@ export const t5: ModelFamily = {
       activation: c.activation,
       headModules: [],
       loraTargets: ['q', 'v'],
+      ia3: { targets: ['k', 'v', 'wo'], feedforward: ['wo'] },
       linears: {
         q: /Attention\.q$/,
         k: /Attention\.k$/,

@@ -273,7 +273,7 @@ function settingsOf(base: Model, adapter: StoredAdapter): AdapterSettings {
 }
 
 function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
-  const { directory, pathOf, format, config, sidecar, tensors, modelType } = adapter;
+  const { directory, pathOf, format, config, sidecar, tensors } = adapter;
   const where = pathOf(ADAPTER_CONFIG);
   const load = (model: PeftModel): void => {
     model.loadStateDict(tensors, directory);
@@ -293,11 +293,7 @@ function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
       },
     };
   }
-  if (modelType !== undefined && modelType !== base.info.modelType) {
-    throw new DeftuneError(
-      `${where}: model_type is ${showValue(modelType)}, expected ${base.info.modelType} as the base`,
-    );
-  }
+  checkModelType(adapter, base.info.modelType);
   const { method, adapters } = methodOfAdaptersConfig(config, where);
   const settings = adapters.configFromFile(config, where, base);
   return {
@@ -318,6 +314,14 @@ function methodOf(base: Model, adapter: StoredAdapter): AdapterSettings {
 function inPresentNames(tensors: Map<string, TensorValues>, { info }: Model): Map<string, TensorValues> {
   const { presentPath } = info;
   return presentPath ? new Map([...tensors].map(([key, tensor]) => [presentPath(key), tensor])) : tensors;
+}
+
+/** @throws DeftuneError where an adapter says that it is for a base of another type */
+export function checkModelType({ modelType, pathOf }: StoredAdapter, expected: string): void {
+  if (modelType === undefined || modelType === expected) return;
+  throw new DeftuneError(
+    `${pathOf(ADAPTER_CONFIG)}: model_type is ${showValue(modelType)}, expected ${expected} as the base`,
+  );
 }
 
 /** The stored head and the model's, where the file has one: without one the model's stays. */
