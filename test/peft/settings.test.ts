@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { createBackend } from '../../ts/backend/create-backend-node.js';
@@ -131,6 +132,67 @@ test('modules to save are trained, switched with their adapter, and the base kee
   t.deepEqual(bits(), before);
   model.setAdapter('default');
   t.deepEqual(run(model.base, batch).logits, trained);
+});
+
+test('parameters are counted as peft prints them', async (t) => {
+  const backend = await createBackend({ backend: 'native', threads: 1 });
+  // peft 0.21's print_trainable_parameters() on the same models.
+  const cases: [path: string, head: string, options: PeftOptions, printed: string][] = [
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'lora', r: 2 },
+      '650 || all params: 27,228 || trainable%: 2.3872',
+    ],
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'lora', r: 2, bias: 'all' },
+      '1,378 || all params: 27,228 || trainable%: 5.0610',
+    ],
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'lora', r: 2, modulesToSave: ['pooler'] },
+      '1,982 || all params: 28,560 || trainable%: 6.9398',
+    ],
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'lora', r: 2, initLoraWeights: 'pissa' },
+      '650 || all params: 27,228 || trainable%: 2.3872',
+    ],
+    ['bert/relu/model', 'SequenceClassification', { method: 'ia3' }, '442 || all params: 27,020 || trainable%: 1.6358'],
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'prefix-tuning', numVirtualTokens: 3 },
+      '506 || all params: 27,084 || trainable%: 1.8683',
+    ],
+    [
+      'bert/relu/model',
+      'SequenceClassification',
+      { method: 'prompt-tuning', numVirtualTokens: 3 },
+      '182 || all params: 26,760 || trainable%: 0.6801',
+    ],
+    ['gpt2/model', 'CausalLM', { method: 'lora', r: 2 }, '576 || all params: 25,712 || trainable%: 2.2402'],
+    [
+      'prompt_learning/t5',
+      'Seq2SeqLM',
+      { method: 'prefix-tuning', numVirtualTokens: 3 },
+      '288 || all params: 19,320 || trainable%: 1.4907',
+    ],
+    [
+      'prompt_learning/t5',
+      'Seq2SeqLM',
+      { method: 'prompt-tuning', numVirtualTokens: 3 },
+      '144 || all params: 19,176 || trainable%: 0.7509',
+    ],
+  ];
+  for (const [path, head, options, printed] of cases) {
+    const base = await openAny(backend, '', fileURLToPath(new URL(`../fixtures/${path}`, import.meta.url)), head);
+    t.is(getPeftModel(base, options).describeTrainable(), `trainable params: ${printed}`);
+  }
 });
 
 test('a merged adapter is not loaded into', async (t) => {

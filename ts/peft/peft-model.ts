@@ -17,6 +17,7 @@ import { valuesOf, type SavedTensor, type TensorValues } from './saved-tensor.js
 import { scope } from '../tensor/scope.js';
 import { definedFields } from './target-modules.js';
 import type { PeftMethod } from './method.js';
+import { wholeParameters } from './whole-modules.js';
 
 /** Settings of `getPeftModel`: the method's name, a seed for its new weights (default 0), gates on the MLPs, and the method's own settings. */
 export interface PeftOptions {
@@ -217,13 +218,19 @@ export class PeftModel {
     return new Map([...this.base.namedParameters()].filter(([, parameter]) => parameter.requiresGrad));
   }
 
-  /** `trainable params: 74,498 || all params: 8,000,000 || trainable%: 0.9312`, as peft prints it. */
+  /**
+   * `trainable params: 74,498 || all params: 8,000,000 || trainable%: 0.9312`, as peft prints it: where that knows the method, modules that
+   * are trained whole count twice, for it keeps the base's beside them.
+   */
   describeTrainable(): string {
     const count = (parameters: Iterable<Parameter>): number => [...parameters].reduce((sum, { size }) => sum + size, 0);
     const trainable = count(this.trainableParameters().values());
-    const all = count(
-      [...this.base.namedParameters()].flatMap(([name, own]) => (/\.taken_[AB]\./.test(name) ? [] : [own])),
+    const { modulesToSave = [] } = this.config as { modulesToSave?: readonly string[] };
+    const copies = this.method.peftType === undefined ? [] : wholeParameters(this.base, modulesToSave).values();
+    const own = [...this.base.namedParameters()].flatMap(([name, parameter]) =>
+      /\.taken_[AB]\./.test(name) ? [] : [parameter],
     );
+    const all = count(own) + count(copies);
     const format = (value: number): string => value.toLocaleString('en-US');
     return `trainable params: ${format(trainable)} || all params: ${format(all)} || trainable%: ${((100 * trainable) / all).toFixed(4)}`;
   }
