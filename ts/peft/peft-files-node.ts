@@ -15,6 +15,7 @@ import {
 } from './peft-files.js';
 import { ADAPTERS_FILES } from './adapters-files.js';
 import type { Model } from '../models/model.js';
+import { activationThresholds, setActivationThresholds } from '../nn/activation-thresholds.js';
 import { DeftuneError } from '../error.js';
 import { DEFAULT_ADAPTER, type PeftModel } from './peft-model.js';
 
@@ -79,11 +80,13 @@ export function convertAdapter(
   if (resolve(directory) === resolve(adapter.directory)) {
     throw new DeftuneError(`${directory} is the adapter's own folder, expected another`);
   }
+  const thresholds = activationThresholds(base);
   const model = applyAdapter(base, adapter);
   try {
     saveAdapter(model, directory, baseDirectory, adapter.sidecar, format);
   } finally {
     if (model.method.weightsFile === undefined) model.deleteAdapter(DEFAULT_ADAPTER);
+    setActivationThresholds(base, thresholds);
   }
 }
 
