@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { Backend } from '../backend/backend.js';
 import { DeftuneError } from '../error.js';
 import type { CompareResult, RunResult } from '../report/compare-result.js';
-import { withReference, type DensitySettings } from './density-settings.js';
+import { budgetEvaluations, withReference, type DensitySettings } from './density-settings.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
 import type { RunOptions } from './options.js';
@@ -37,15 +37,16 @@ export async function compareRuns({
   let described = { method: '', trainExamples: 0, validExamples: 0 };
   const losses = new Set<string>();
   const noticed = new Set<string>();
+  const measured = { ...options, ...budgetEvaluations(options) };
   const variants = [undefined, ...densities];
   for (const [index, seed] of seeds.entries()) {
-    let plainMetric: number | undefined;
+    let plain: RunResult['evaluations'];
     for (const [place, density] of variants.entries()) {
       const variant = density ? 'DEFT' : 'PEFT';
       const alpha = density?.loss.alpha;
       const name = `${variant}${density && densities.length > 1 ? ` alpha ${alpha}` : ''}`;
       const run = await trainingRun({
-        ...{ options, data, backend, seed, density: density && withReference(density, plainMetric) },
+        ...{ options: measured, data, backend, seed, density: density && withReference(density, plain) },
         isGated: density && options.layerGates,
         label: `${name} seed ${seed} (${index * variants.length + place + 1} of ${seeds.length * variants.length})`,
       });
@@ -54,13 +55,12 @@ export async function compareRuns({
         noticed.add(notice);
       }
       described = run;
-      if (!density) plainMetric = run.result.evaluation?.metric;
       if (run.density !== undefined) losses.add(run.density);
-      runs.push(
-        await runResult(run, { variant, seed, alpha, withActivations: index === 0 }).finally(() => {
-          run.model.base.dispose();
-        }),
-      );
+      const result = await runResult(run, { variant, seed, alpha, withActivations: index === 0 }).finally(() => {
+        run.model.base.dispose();
+      });
+      if (!density) plain = result.evaluations;
+      runs.push(result);
     }
   }
   return {

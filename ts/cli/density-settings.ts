@@ -11,6 +11,9 @@ export interface DensitySettings {
 /** Where the search for alpha starts when nothing else is said. */
 const FIRST_ALPHA = 0.03;
 
+/** Evaluations of a run with a budget, as a share of its steps, when nothing else is said. */
+export const BUDGET_EVAL_STEPS = 0.04;
+
 /** What the command line says of the density loss. */
 export function densitySettings(options: RunOptions, loss: DensityLossOptions['loss']): DensitySettings {
   const { alpha, alphaScheduler, alphaWarmup, layerWeights, encoderWeight, decoderWeight, beta, eps } = options;
@@ -26,10 +29,8 @@ export function densitySettings(options: RunOptions, loss: DensityLossOptions['l
 }
 
 /** The budget, where the command line has one. */
-export function densityBudget(options: RunOptions): DensityBudget | undefined {
-  const { maxMetricDrop, targetDensity, referenceMetric } = options;
-  if (maxMetricDrop === undefined && targetDensity === undefined) return undefined;
-  return { maxMetricDrop, targetDensity, reference: referenceMetric && referenceMetric / 100 };
+export function densityBudget({ maxMetricDrop, targetDensity }: Partial<RunOptions>): DensityBudget | undefined {
+  return maxMetricDrop === undefined && targetDensity === undefined ? undefined : { maxMetricDrop, targetDensity };
 }
 
 /** Options that only a density loss reads. */
@@ -39,10 +40,14 @@ export const DENSITY_OPTIONS = [
 ] as const;
 
 /** Options of a budget. */
-export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity', 'referenceMetric'] as const;
+export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity'] as const;
 
-/** A budget's drop is counted from the plain run of the same seed, unless the command says from what. */
-export function withReference(settings: DensitySettings, reference: number | undefined): DensitySettings {
-  const { budget } = settings;
-  return budget ? { ...settings, budget: { ...budget, reference: budget.reference ?? reference } } : settings;
+/** How often a comparison with a budget evaluates where nothing is said: its plain runs too, as the drop is counted from their metrics. */
+export function budgetEvaluations(options: Partial<RunOptions>): Pick<RunOptions, 'evalSteps'> {
+  return densityBudget(options) ? { evalSteps: options.evalSteps ?? BUDGET_EVAL_STEPS } : {};
+}
+
+/** A budget's drop is counted from the plain run of the same seed. */
+export function withReference(settings: DensitySettings, reference: DensityBudget['reference']): DensitySettings {
+  return settings.budget ? { ...settings, budget: { ...settings.budget, reference } } : settings;
 }

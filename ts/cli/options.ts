@@ -123,7 +123,6 @@ export interface RunOptions extends CommonOptions, ModelPathOptions, DataOptions
   decoderWeight?: number;
   maxMetricDrop?: number;
   targetDensity?: number;
-  referenceMetric?: number;
   hingeMargin?: number;
   hingeTop?: number;
   layerGates?: boolean;
@@ -221,11 +220,6 @@ export function addTrainingOptions(command: Command, { severalAlphas = false } =
     .option('--encoder-weight <x>', "factor on the encoder's density loss (default: 1)", number)
     .option('--decoder-weight <x>', "factor on the decoder's density loss (default: 1)", number)
     .option('--max-metric-drop <points>', 'find alpha by itself: the lowest density at this cost of the metric', number)
-    .option(
-      '--reference-metric <points>',
-      'metric of a plain run that the drop is counted from, in % (default: the best so far)',
-      number,
-    )
     .option('--target-density <share>', 'find alpha by itself: a density (0 to 1) that is enough', number)
     .option('--hinge-margin <x>', 'hinge: pre-activations are pushed below minus this (default: 6)', number)
     .option('--hinge-top <x>', 'hinge: pre-activations above this are left to the task (default: 0)', number)

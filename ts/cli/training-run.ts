@@ -14,8 +14,8 @@ import { checkpointMemory } from '../train/checkpoint-memory.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
 import { DensityRecorder, type DensityRecord } from '../train/density-recorder.js';
 import { evaluate } from '../train/evaluate.js';
-import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
-import type { DensitySettings } from './density-settings.js';
+import { Trainer, type EvaluationLog, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
+import { BUDGET_EVAL_STEPS, type DensitySettings } from './density-settings.js';
 import { gateSettings } from './gate-settings.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
@@ -28,6 +28,8 @@ import { createProgress } from './ui/progress.js';
 export interface FinishedRun {
   model: PeftModel;
   result: TrainResult;
+  /** Evaluations on the way, in order. */
+  evaluations: EvaluationLog[];
   /** The trained model on the validation sets after the first, e.g. MNLI's mismatched one. */
   otherSets: NamedEvaluation[];
   method: string;
@@ -99,6 +101,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
     const recorder = new DensityRecorder(auxiliaryLosses);
     const store = run.saving?.store(model, recorder) ?? (budget && checkpointMemory());
+    const evaluations: EvaluationLog[] = [];
     const trainer = new Trainer({
       model,
       trainDataset: train.examples,
@@ -106,7 +109,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       metricNames: data.metricNames,
       auxiliaryLosses,
       args: {
-        ...(budget ? { evalSteps: 0.04 } : {}),
+        ...(budget ? { evalSteps: BUDGET_EVAL_STEPS } : {}),
         ...definedArguments(options),
         ...run.saving?.args,
         ...(budget ? { loadBestModelAtEnd: true } : {}),
@@ -120,7 +123,10 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
         run.onStep?.(log);
         progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
       },
-      onEvaluate: run.onEvaluate,
+      onEvaluate: (evaluation) => {
+        evaluations.push(evaluation);
+        return run.onEvaluate?.(evaluation);
+      },
       onSkip: ({ message }) => {
         notices.push(`a batch was left out: ${message}`);
       },
@@ -150,6 +156,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     return {
       model,
       result,
+      evaluations,
       otherSets,
       method: model.method.describe(model.config),
       density: loss?.description,

@@ -10,14 +10,11 @@ export interface DensityBudget {
   /** Density (0 to 1) that is enough. */
   targetDensity?: number | undefined;
   /**
-   * Main metric of a plain run, where it is known, that the fall is counted from. The density loss then begins as soon as the model is
-   * within the budget. Default: the best (smoothed) metric of the run itself.
+   * Evaluations of a plain run of as many steps, where there was one: the fall is counted from its metric at the same step, as the metric of
+   * any run gains while the learning rate falls. Default: the best (smoothed) metric of the run itself.
    */
-  reference?: number | undefined;
-  /**
-   * Without a reference, share of the run, from its start, that is trained without the density loss, to know the metric without it;
-   * default 0.2.
-   */
+  reference?: readonly { step: number; metric: number }[] | undefined;
+  /** Share of the run, from its start, that is trained without the density loss, to know the metric without it; default 0.2. */
   plainShare?: number | undefined;
   /** Share of the run after which the density aimed at falls no further for the metric's sake, so that the metric recovers; default 0.7. */
   holdFrom?: number | undefined;
@@ -29,7 +26,10 @@ const schema = z
   .strictObject({
     maxMetricDrop: z.number().min(0).max(100).optional(),
     targetDensity: z.number().min(0).max(1).optional(),
-    reference: z.number().optional(),
+    reference: z
+      .array(z.object({ step: z.number(), metric: z.number() }))
+      .min(1)
+      .optional(),
     plainShare: z.number().min(0).max(0.9).default(0.2),
     holdFrom: z.number().min(0).max(1).default(0.7),
     descent: z.number().min(0.1).lt(1).default(0.85),
@@ -47,13 +47,11 @@ interface ControllerState {
   setpoint: number | undefined;
   /** As in the budget; nearer to 1 after each evaluation that was out of it. */
   descent: number;
-  /** The one given, else the highest smoothed metric so far; of the plain phase at first. */
+  /** The plain run's smoothed metric, else the highest of the run so far; of the plain phase at first. */
   reference: number | undefined;
   smoothed: number | undefined;
   /** The last evaluation was within the budget, or of the plain phase. */
   wasWithin: boolean;
-  /** The plain phase is over. */
-  hasBegun: boolean;
 }
 
 /** Share of a new evaluation in the smoothed metric: small validation sets are noisy. */
@@ -100,8 +98,9 @@ export function densityController<T extends AuxiliaryLoss>(
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = {
     ...{ alpha: loss.weight, density: undefined, setpoint: undefined, descent },
-    ...{ reference, smoothed: undefined, hasBegun: !Number.isFinite(drop), wasWithin: true },
+    ...{ reference: undefined, smoothed: undefined, wasWithin: true },
   };
+  const plain = reference && smoothedCurve(reference);
   let isPlain = true;
   let isHeld = false;
   const limits = [
@@ -117,8 +116,7 @@ export function densityController<T extends AuxiliaryLoss>(
     },
     beginStep(step, totalSteps) {
       loss.beginStep?.(step, totalSteps);
-      if (reference === undefined && step > plainShare * totalSteps) state.hasBegun = true;
-      isPlain = !state.hasBegun;
+      isPlain = Number.isFinite(drop) && step <= plainShare * totalSteps;
       isHeld = Number.isFinite(drop) && step > holdFrom * totalSteps;
       if (isPlain || state.smoothed !== undefined || step < (plainShare + 0.2) * totalSteps) return;
       throw new DeftuneError(
@@ -133,12 +131,11 @@ export function densityController<T extends AuxiliaryLoss>(
       const error = Math.max(-1, Math.min(1, (state.density - setpoint) / Math.max(setpoint, 1e-6)));
       state.alpha = Math.max(LEAST_ALPHA, Math.min(LARGEST_ALPHA, state.alpha * Math.exp(GAIN * error)));
     },
-    onEvaluate({ metric, density }) {
-      const before = state.smoothed;
-      state.smoothed = before === undefined ? metric : before + METRIC_SMOOTHING * (metric - before);
-      state.reference = reference ?? Math.max(state.reference ?? -Infinity, state.smoothed);
-      const isWithin = metric >= state.reference - drop;
-      if (reference !== undefined && isWithin) state.hasBegun = true;
+    onEvaluate({ step, metric, density }) {
+      state.smoothed = smooth(state.smoothed, metric);
+      state.reference = plain ? plainMetric(plain, step) : Math.max(state.reference ?? -Infinity, state.smoothed);
+      // Beside a plain run's, whose luck is of the same order and batches, one evaluation says less than several.
+      const isWithin = (plain ? state.smoothed : metric) >= state.reference - drop;
       const wasWithin = state.wasWithin;
       state.wasWithin = isPlain || isWithin;
       if (state.wasWithin) {
@@ -169,4 +166,21 @@ export function densityController<T extends AuxiliaryLoss>(
     prepare: (context) => loss.prepare?.(context),
     compute: (context) => loss.compute(context),
   };
+}
+
+/** The first metric, then a share of each new one. */
+const smooth = (before: number | undefined, metric: number): number =>
+  before === undefined ? metric : before + METRIC_SMOOTHING * (metric - before);
+
+/** Steps and smoothed metrics, in the steps' order. */
+function smoothedCurve(evaluations: readonly { step: number; metric: number }[]): { step: number; metric: number }[] {
+  let smoothed: number | undefined;
+  return [...evaluations]
+    .sort((a, b) => a.step - b.step)
+    .map(({ step, metric }) => ({ step, metric: (smoothed = smooth(smoothed, metric)) }));
+}
+
+/** The curve's metric at a step: that of the last evaluation up to it, else of the first. */
+function plainMetric(curve: readonly { step: number; metric: number }[], step: number): number {
+  return ([...curve].reverse().find((evaluation) => evaluation.step <= step) ?? curve[0])?.metric ?? Number.NaN;
 }

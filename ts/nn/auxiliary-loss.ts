@@ -14,7 +14,7 @@ export interface AuxiliaryLoss {
   /** Told of each step's task loss and of the density of its batches. */
   onStep?(losses: { taskLoss: number; density: number }): void;
   /** Told of each evaluation: its mean task loss, main metric (larger is better) and density. */
-  onEvaluate?(evaluation: { loss: number; metric: number; density: number }): void;
+  onEvaluate?(evaluation: { step: number; loss: number; metric: number; density: number }): void;
   /** What evaluations are compared by in place of the metric, larger is better: where a loss is out for more than the metric. */
   score?(evaluation: { step: number; loss: number; metric: number; density: number }): number;
   /** What a resumed run must know, as plain data. */

@@ -38,6 +38,8 @@ export interface RunResult {
   seconds: number;
   steps: number;
   log: RunLogEntry[];
+  /** The metric (0..1) on the way, for budgets that count from it; the last is that of the run's end. */
+  evaluations?: { step: number; metric: number }[] | undefined;
   /** What one layer does for the first validation example, after training; of one seed. */
   activations?: ActivationSample | undefined;
   warnings: string[];

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import type { GridGap } from '../../report/grid-result.js';
 import { checkSettings } from '../config-file.js';
-import { BUDGET_OPTIONS, DENSITY_OPTIONS } from '../density-settings.js';
+import { BUDGET_OPTIONS, DENSITY_OPTIONS, budgetEvaluations } from '../density-settings.js';
 import { GATE_OPTIONS } from '../gate-settings.js';
-import { addDensityOption, addRunOptions } from '../options.js';
+import { addDensityOption, addRunOptions, type RunOptions } from '../options.js';
 import type { Folders } from './find-folders.js';
 import { cellSettings, type Cell, type Grid } from './grid.js';
 import type { PlannedRun } from './run-store.js';
@@ -51,7 +51,13 @@ export function planGrid(grid: Grid, folders: Folders, seeds: readonly number[],
     if ('reason' in data) gaps.set(`data ${cell.dataset.name}`, { what: cell.dataset.title, reason: data.reason });
     if ('reason' in model || 'reason' in data) continue;
     cells.push({ cell, modelStandIn: model.standIn, dataStandIn: data.standIn });
-    const all = { ...settings, model: model.path, data: data.path, task: cell.dataset.task };
+    const all = {
+      ...settings,
+      ...budgetEvaluations(settings as Partial<RunOptions>),
+      model: model.path,
+      data: data.path,
+      task: cell.dataset.task,
+    };
     const plain = Object.fromEntries(Object.entries(all).filter(([name]) => !OF_DENSITY.has(name)));
     ofCells.push({ cell, variant: 'PEFT', settings: plain }, { cell, variant: 'DEFT', settings: all });
   }

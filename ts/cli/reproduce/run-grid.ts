@@ -1,5 +1,6 @@
 import type { Backend } from '../../backend/backend.js';
 import { DeftuneError } from '../../error.js';
+import type { RunResult } from '../../report/compare-result.js';
 import type { GridGap } from '../../report/grid-result.js';
 import { thinLog } from '../../report/thin-log.js';
 import { densitySettings, withReference } from '../density-settings.js';
@@ -25,7 +26,7 @@ export interface GridRunner {
 const MOST_STEPS = 500;
 
 interface FinishedRun extends TimedRun {
-  metric: number;
+  evaluations: RunResult['evaluations'];
 }
 
 /** Name of a run for people: `BERT-Base SST-2 LoRA DEFT seed 42`. */
@@ -44,7 +45,7 @@ export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridG
   const remaining: PlannedRun[] = [];
   for (const run of runs) {
     const stored = store.read(run);
-    if (stored) finished.push({ run, seconds: stored.wallSeconds, metric: stored.result.metric });
+    if (stored) finished.push({ run, seconds: stored.wallSeconds, evaluations: stored.result.evaluations });
     else remaining.push(run);
   }
   const failed: GridGap[] = [];
@@ -58,10 +59,10 @@ export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridG
       const options = runOptions(run);
       const of = JSON.stringify([options.model, options.data, options.task]);
       if (data?.of !== of) data = { of, loaded: await loadData(options, 'train') };
-      const stored = await finish(run, options, data.loaded, label, plainMetric(finished, run), runner);
+      const stored = await finish(run, options, data.loaded, label, plainEvaluations(finished, run), runner);
       if (!stored) break;
       store.write(run, stored);
-      finished.push({ run, seconds: stored.wallSeconds, metric: stored.result.metric });
+      finished.push({ run, seconds: stored.wallSeconds, evaluations: stored.result.evaluations });
     } catch (error) {
       if (!(error instanceof DeftuneError)) throw error;
       failed.push({ what: runTitle(run), reason: error.message });
@@ -72,9 +73,9 @@ export async function runGrid({ runs }: Plan, runner: GridRunner): Promise<GridG
   return failed;
 }
 
-/** What the plain run of the same place and seed has reached: a budget's drop is counted from there. */
-function plainMetric(finished: readonly FinishedRun[], { cell, seed }: PlannedRun): number | undefined {
-  return finished.find(({ run }) => run.cell === cell && run.seed === seed && run.variant === 'PEFT')?.metric;
+/** The plain run of the same place and seed: a budget's drop is counted from its metric at the same step. */
+function plainEvaluations(finished: readonly FinishedRun[], { cell, seed }: PlannedRun): RunResult['evaluations'] {
+  return finished.find(({ run }) => run.cell === cell && run.seed === seed && run.variant === 'PEFT')?.evaluations;
 }
 
 function runOptions({ settings }: PlannedRun): RunOptions {
@@ -87,7 +88,7 @@ async function finish(
   options: RunOptions,
   data: LoadedData,
   label: string,
-  reference: number | undefined,
+  reference: RunResult['evaluations'],
   { backend, signal, onNotice }: GridRunner,
 ): Promise<StoredRun | undefined> {
   const started = performance.now();
