@@ -1,8 +1,9 @@
 //! o · N, reading only the neurons that fired.
 
-use super::neurons::{prefetch, tile_vectors};
+use super::neurons::tile_vectors;
 use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
 use crate::matmul::{self, Accumulate, PackedB, ROW_BLOCK, Stored, StoredBuf};
+use crate::memory::prefetch;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
