@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { Backend } from '../backend/backend.js';
 import { DeftuneError } from '../error.js';
 import type { CompareResult, RunResult } from '../report/compare-result.js';
-import { budgetEvaluations, withReference, type DensitySettings } from './density-settings.js';
+import { withReference, type DensitySettings } from './density-settings.js';
 import { describeMachine } from './describe-machine.js';
 import { loadData } from './load-data.js';
 import type { RunOptions } from './options.js';
@@ -37,7 +37,6 @@ export async function compareRuns({
   let described = { method: '', trainExamples: 0, validExamples: 0 };
   const losses = new Set<string>();
   const noticed = new Set<string>();
-  const measured = { ...options, ...budgetEvaluations(options) };
   const variants = [undefined, ...densities];
   for (const [index, seed] of seeds.entries()) {
     let plain: RunResult['evaluations'];
@@ -46,7 +45,7 @@ export async function compareRuns({
       const alpha = density?.loss.alpha;
       const name = `${variant}${density && densities.length > 1 ? ` alpha ${alpha}` : ''}`;
       const run = await trainingRun({
-        ...{ options: measured, data, backend, seed, density: density && withReference(density, plain) },
+        ...{ options, data, backend, seed, density: density && withReference(density, plain) },
         isGated: density && options.layerGates,
         label: `${name} seed ${seed} (${index * variants.length + place + 1} of ${seeds.length * variants.length})`,
       });

@@ -12,7 +12,7 @@ export interface DensitySettings {
 const FIRST_ALPHA = 0.03;
 
 /** Evaluations of a run with a budget, as a share of its steps, when nothing else is said. */
-export const BUDGET_EVAL_STEPS = 0.04;
+const BUDGET_EVAL_STEPS = 0.04;
 
 /** What the command line says of the density loss. */
 export function densitySettings(options: RunOptions, loss: DensityLossOptions['loss']): DensitySettings {
@@ -42,7 +42,7 @@ export const DENSITY_OPTIONS = [
 /** Options of a budget. */
 export const BUDGET_OPTIONS = ['maxMetricDrop', 'targetDensity'] as const;
 
-/** How often a comparison with a budget evaluates where nothing is said: its plain runs too, as the drop is counted from their metrics. */
+/** How often a run with a budget evaluates where nothing is said; of a comparison the plain ones too, as the drop is counted from them. */
 export function budgetEvaluations(options: Partial<RunOptions>): Pick<RunOptions, 'evalSteps'> {
   return densityBudget(options) ? { evalSteps: options.evalSteps ?? BUDGET_EVAL_STEPS } : {};
 }

@@ -15,7 +15,7 @@ import type { TrainingArguments } from '../train/training-arguments.js';
 import { DensityRecorder, type DensityRecord } from '../train/density-recorder.js';
 import { evaluate } from '../train/evaluate.js';
 import { Trainer, type EvaluationLog, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
-import { BUDGET_EVAL_STEPS, type DensitySettings } from './density-settings.js';
+import { budgetEvaluations, type DensitySettings } from './density-settings.js';
 import { gateSettings } from './gate-settings.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
 import { openModel } from './open-model.js';
@@ -109,7 +109,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
       metricNames: data.metricNames,
       auxiliaryLosses,
       args: {
-        ...(budget ? { evalSteps: BUDGET_EVAL_STEPS } : {}),
+        ...budgetEvaluations(options),
         ...definedArguments(options),
         ...run.saving?.args,
         ...(budget ? { loadBestModelAtEnd: true } : {}),

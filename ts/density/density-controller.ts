@@ -45,7 +45,7 @@ interface ControllerState {
   density: number | undefined;
   /** Density that alpha is steered to; undefined before the first evaluation. */
   setpoint: number | undefined;
-  /** As in the budget; nearer to 1 after each evaluation that was out of it. */
+  /** As in the budget; nearer to 1 each time that the budget is left. */
   descent: number;
   /** The plain run's smoothed metric, else the highest of the run so far; of the plain phase at first. */
   reference: number | undefined;

@@ -35,6 +35,9 @@ export function plotSvg(alternative: string, options: Plot.PlotOptions): string 
   return figure.outerHTML.replace(`"${ALTERNATIVE}"`, () => `"${escapeHtml(alternative)}"`);
 }
 
+/** An axis of values, with lines to read them by. */
+export const VALUE_AXIS = { nice: true, grid: true, ticks: 5, labelArrow: 'none' } as const;
+
 /** Whole numbers from `from` to `to`, no more than about a dozen. */
 export function wholeTicks(from: number, to: number): number[] {
   const step = Math.max(1, Math.ceil((to - from + 1) / 12));

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import type { RunLogEntry, RunResult } from '../compare-result.js';
 import { curvePoints, GROUPS, MAX_POINTS } from '../curve-points.js';
-import { fromZero, percentDomain, plotSvg, type Figure } from '../plot.js';
+import { fromZero, percentDomain, plotSvg, VALUE_AXIS, type Figure } from '../plot.js';
 import { runName, seriesOf } from '../series.js';
 import { VARIANT_STYLE } from '../variant-style.js';
 
@@ -58,10 +58,7 @@ export function curveFigure(runs: readonly RunResult[], curve: Curve): Figure | 
     y: {
       label: curve.label,
       domain: curve.percent ? percentDomain(values) : fromZero(values, 1e-6),
-      nice: true,
-      grid: true,
-      ticks: 5,
-      labelArrow: 'none',
+      ...VALUE_AXIS,
     },
     marks: [
       Plot.ruleY([0]),

@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
 import type { RunResult } from '../compare-result.js';
-import { fromZero, percentDomain, plotSvg, type Figure } from '../plot.js';
+import { fromZero, percentDomain, plotSvg, VALUE_AXIS, type Figure } from '../plot.js';
 import { runName, seriesOf } from '../series.js';
 import { spread } from '../summarize.js';
 import { VARIANT_STYLE } from '../variant-style.js';
@@ -44,10 +44,7 @@ export function timeFigure(all: readonly RunResult[]): Figure | undefined {
           points.map(({ time }) => time),
           1e-6,
         ),
-        nice: true,
-        grid: true,
-        ticks: 5,
-        labelArrow: 'none',
+        ...VALUE_AXIS,
       },
       marks: [
         Plot.ruleY([0]),
