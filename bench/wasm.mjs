@@ -1,5 +1,5 @@
 // npm run bench:wasm: the WASM kernels in a headless Chromium on one thread, against onnxruntime-web, the WASM backend of TensorFlow.js, and the
-// engine's own limit. All run in one page and are asked in turn; the page's side is page/.
+// engine's own limit; and on several threads against one. All run in one page and are asked in turn; the page's side is page/.
 import os from 'node:os';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,8 @@ import { interleaved } from './worker.mjs';
 
 const options = benchOptions('npm run bench:wasm --', 'Times the WASM kernels in Chromium.', (command) =>
   command
-    .option('--only <groups>', 'matmul, sparse (by comma)', 'matmul,sparse')
+    .option('--only <groups>', 'matmul, sparse, threads (by comma)', 'matmul,sparse,threads')
+    .option('--threads <n>', 'threads of the last group', numberFrom(2), 2)
     .option('--builds <names>', 'simd128, relaxed (by comma)', 'simd128,relaxed')
     .option('--rows <numbers>', 'rows of the products (by comma)', '8,32,128,512')
     .option('--rounds <n>', 'times each work is asked for; the best counts', numberFrom(1), 3)
@@ -45,6 +46,7 @@ const { page, version, close } = await openPage(
   {
     page: join(benchFolder, 'page'),
     wasm: join(root, 'wasm'),
+    dist: join(root, 'dist'),
     ...(ort && { ort: join(ort, 'dist') }),
     ...(tfjs && { 'tfjs-core': join(tfjs, '../tfjs-core/dist'), 'tfjs-wasm': join(tfjs, 'dist') }),
   },
@@ -112,6 +114,22 @@ if (wants('matmul')) {
     for (const m of options.rows.split(',')) await matmul(Number(m), k, n);
     report.print(`M x ${k} x ${n} (rows x inputs x outputs)`);
   }
+}
+
+if (wants('threads')) {
+  const [one, several] = [await contestant('deftune-threads', 1), await contestant('deftune-threads', options.threads)];
+  const works = SHAPES.flatMap(([k, n]) => options.rows.split(',').map((m) => `matmul ${m} ${k} ${n}`));
+  for (const line of [...works, 'sparse 512 3072 768 5', 'sparse 512 3072 768 20']) {
+    const [together, alone] = await interleaved(
+      [
+        [several, line],
+        [one, line],
+      ],
+      rounds,
+    );
+    report.add({ work: line, unit: 'ms', ours: together * 1e3, peer: alone * 1e3, ratio: alone / together });
+  }
+  report.print(`${several.name} against ${one.name}`);
 }
 
 if (wants('sparse')) {

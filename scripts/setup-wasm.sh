@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Sets up what building crates/wasm needs, when it is missing: a Rust compiler with the wasm32-unknown-unknown target, wasm-pack, and the
-# wasm-bindgen command of exactly the version in Cargo.lock. Says what it is about to install before installing it.
+# Sets up what building crates/wasm needs, when it is missing: a Rust compiler with the wasm32-unknown-unknown target, its standard library with
+# atomics for the builds with threads, wasm-pack, and the wasm-bindgen command of exactly the version in Cargo.lock. Says what it is about to install
+# before installing it.
 #
-# The compiler: `rustup target add` where it can download; otherwise, on Debian, the distribution's rustc for the web with a standard library built
-# once from its packaged sources. The tools: `cargo install` into a cache folder, DEFTUNE_CACHE or (in a checkout) .cache/wasm-tools, on CI the
-# user's cache folder. What was found is written to .cache/wasm-env.sh, which build-wasm.sh reads.
+# The compiler: `rustup target add` and `rustup component add rust-src` where they can download; otherwise, on Debian, the distribution's rustc for the
+# web with a standard library built once from its packaged sources. No compiler comes with a standard library with atomics, so that one is always built,
+# once. That and the tools (`cargo install`) go to a cache folder, DEFTUNE_CACHE or (in a checkout) .cache/wasm-tools, on CI the user's cache folder.
+# What was found is written to .cache/wasm-env.sh, which build-wasm.sh reads; DEFTUNE_WASM_THREADS is there the library with atomics.
 #
 # DEFTUNE_WASM_COMPILER=debian asks for Debian's compiler even where rustup has the target.
 # Exit codes: 0 ready; 3 the toolchain cannot be had here (one plain line says why).
@@ -65,8 +67,11 @@ debian_ready() {
 compiler=
 prefer_debian=0
 [ "${DEFTUNE_WASM_COMPILER:-}" = debian ] && prefer_debian=1
+has_source() { # rustc -> whether it has its standard library's sources
+  [ -d "$("$1" --print sysroot)/lib/rustlib/src/rust/library/std" ]
+}
 find_compiler() {
-  if [ "$prefer_debian" = 0 ] && command -v rustc >/dev/null && command -v cargo >/dev/null && has_std rustc; then
+  if [ "$prefer_debian" = 0 ] && command -v rustc >/dev/null && command -v cargo >/dev/null && has_std rustc && has_source rustc; then
     compiler=default
   elif debian_ready; then
     compiler=debian
@@ -79,11 +84,35 @@ apt_install() {
     -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1
 }
 
+# Builds the standard library from the compiler's own sources into FOLDER/std, with the bitcode that link-time optimization needs. Its dependencies come from Debian's vendor folder where there is one.
+build_std() { # rustc, cargo, flags, folder
+  local folder=$4 vendor
+  vendor=$(ls -d "$("$1" --print sysroot)/lib/rustlib/src/rust/library/vendor" 2>/dev/null)
+  mkdir -p "$folder/src" "$folder/.cargo" "$folder/std"
+  cat >"$folder/Cargo.toml" <<'TOML'
+[package]
+name = "deftune_scratch"
+version = "0.0.0"
+edition = "2021"
+
+[lib]
+crate-type = ["rlib"]
+
+[workspace]
+TOML
+  echo 'pub fn one() -> i32 { 1 }' >"$folder/src/lib.rs"
+  [ -z "$vendor" ] ||
+    printf '[source.crates-io]\nreplace-with = "vendored-std"\n\n[source.vendored-std]\ndirectory = "%s"\n' "$vendor" >"$folder/.cargo/config.toml"
+  (cd "$folder" && RUSTC_BOOTSTRAP=1 RUSTC=$1 RUSTFLAGS="-C embed-bitcode=yes $3" limited 900 "$2" build --release --target $target \
+    -Zbuild-std=std,panic_abort) >>"$log" 2>&1 || return 1
+  find "$folder/target/$target/release/deps" -name 'lib*.rlib' ! -name 'libdeftune_scratch*' -exec cp {} "$folder/std/" \;
+}
+
 setup_debian() {
-  command -v apt-get >/dev/null || unavailable "rustup could not add $target, and there is no apt-get to install Debian's compiler with."
+  local missing="rustup could not add $target and rust-src"
+  command -v apt-get >/dev/null || unavailable "$missing, and there is no apt-get to install Debian's compiler with."
   if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
-      unavailable "rustup could not add $target, and installing Debian's compiler needs root."
+    command -v sudo >/dev/null && sudo -n true 2>/dev/null || unavailable "$missing, and installing Debian's compiler needs root."
     as_root=(sudo -n)
   fi
   say "about to install the Debian packages rustc-web cargo-web rust-web-src rust-web-llvm and the matching lld"
@@ -92,7 +121,7 @@ setup_debian() {
     tail_of "$log"
     unavailable "Debian's rustc-web packages could not be installed."
   }
-  local llvm
+  local llvm scratch
   llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   apt_install "lld-$llvm" || {
     tail_of "$log"
@@ -100,33 +129,15 @@ setup_debian() {
   }
 
   say "about to build the standard library for $target and copy it to $debian_std"
-  local scratch vendor
-  vendor=$(ls -d /usr/lib/rustlib/src/rust/library/vendor /usr/src/rustc-*/library/vendor 2>/dev/null | head -n 1)
-  [ -n "$vendor" ] || unavailable "Debian's sources of the standard library hold no vendor folder."
   scratch=$(mktemp -d)
-  mkdir -p "$scratch/src" "$scratch/.cargo"
-  cat >"$scratch/Cargo.toml" <<'TOML'
-[package]
-name = "deftune_scratch"
-version = "0.0.0"
-edition = "2021"
-
-[lib]
-crate-type = ["cdylib"]
-
-[workspace]
-TOML
-  echo '#[no_mangle] pub extern "C" fn one() -> i32 { 1 }' >"$scratch/src/lib.rs"
-  printf '[source.crates-io]\nreplace-with = "vendored-std"\n\n[source.vendored-std]\ndirectory = "%s"\n' "$vendor" >"$scratch/.cargo/config.toml"
-  (cd "$scratch" && RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc limited 900 /usr/bin/cargo build --release --target $target \
-    -Zbuild-std=std,panic_abort) >>"$log" 2>&1 || {
+  build_std /usr/bin/rustc /usr/bin/cargo '' "$scratch" || {
     tail_of "$log"
     rm -rf "$scratch"
     unavailable "the standard library for $target did not build."
   }
   "${as_root[@]}" mkdir -p "$debian_std"
   "${as_root[@]}" find "$debian_std" -maxdepth 1 -name 'lib*.rlib' -delete
-  find "$scratch/target/$target/release/deps" -name 'lib*.rlib' ! -name 'libdeftune_scratch*' -exec "${as_root[@]}" cp {} "$debian_std/" \;
+  "${as_root[@]}" cp "$scratch"/std/lib*.rlib "$debian_std/"
   rm -rf "$scratch"
   /usr/bin/rustc -V | "${as_root[@]}" tee "$stamp" >/dev/null
 }
@@ -145,8 +156,9 @@ find_compiler
 if [ -z "$compiler" ]; then
   : >"$log"
   if [ "$prefer_debian" = 0 ] && command -v rustup >/dev/null; then
-    say "about to add the target $target with rustup"
-    limited 300 rustup target add $target </dev/null >>"$log" 2>&1 || say "rustup could not add it"
+    say "about to add the target $target and the component rust-src with rustup"
+    limited 300 rustup target add $target </dev/null >>"$log" 2>&1 || say "rustup could not add the target"
+    limited 300 rustup component add rust-src </dev/null >>"$log" 2>&1 || say "rustup could not add the component"
     find_compiler
   fi
   if [ -z "$compiler" ]; then
@@ -162,11 +174,35 @@ if [ -z "$compiler" ]; then
   }
 fi
 
+# --- the standard library with atomics ----------------------------------------------------------------------------------------------------------
+
+rustc=rustc cargo=cargo
+[ "$compiler" = debian ] && rustc=/usr/bin/rustc cargo=/usr/bin/cargo
+version=$("$rustc" -V | tr -c 'a-zA-Z0-9.\n' -)
+find_threads() { threads=$(compgen -G "$tools/threads/$version,*" | head -n 1); }
+find_threads
+if [ -z "$threads" ]; then
+  say "about to build the standard library for $target with atomics into $tools/threads"
+  : >"$log"
+  scratch=$(mktemp -d)
+  build_std "$rustc" "$cargo" '-C target-feature=+atomics,+bulk-memory,+mutable-globals' "$scratch" || {
+    tail_of "$log"
+    rm -rf "$scratch"
+    unavailable "the standard library for $target with atomics did not build."
+  }
+  # Crates compiled with one build of it do not fit another, so that its checksum is part of its path, and thereby of their flags.
+  sum=$(cat "$scratch"/std/*.rlib | cksum | tr ' ' -)
+  rm -rf "$tools/threads"
+  mkdir -p "$scratch/sysroot/lib/rustlib/$target" "$tools/threads"
+  mv "$scratch/std" "$scratch/sysroot/lib/rustlib/$target/lib"
+  mv "$scratch/sysroot" "$tools/threads/$version,$sum"
+  rm -rf "$scratch"
+  find_threads
+fi
+
 # --- wasm-pack and wasm-bindgen -----------------------------------------------------------------------------------------------------------------
 
 export PATH="$tools/bin:$PATH"
-cargo=cargo
-command -v cargo >/dev/null || cargo=/usr/bin/cargo
 # With the versions the tool was released with; where the registry at hand lacks one of those, with the newest that fit.
 install_tool() { # crate, version ('' for the newest)
   local version=()
@@ -191,6 +227,7 @@ command -v wasm-pack >/dev/null || install_tool wasm-pack ''
   else
     printf 'unset RUSTC CARGO\nexport PATH=%q:"$PATH"\n' "$tools/bin"
   fi
+  printf 'export DEFTUNE_WASM_THREADS=%q\n' "$threads"
 } >"$env_file.tmp" && mv "$env_file.tmp" "$env_file"
 
 say "ready ($([ "$compiler" = debian ] && /usr/bin/rustc -V || rustc -V), wasm-pack, wasm-bindgen $bindgen_version)"

@@ -6,7 +6,11 @@ const RELU = 0;
 export async function open(build) {
   const { default: load, WasmBackend } = await import(`/wasm/${build}/deftune_wasm.js`);
   await load();
-  const backend = new WasmBackend(1, '');
+  return contestantOf(new WasmBackend(1, ''));
+}
+
+/** The products of a backend. */
+export function contestantOf(backend) {
   const product = (m, k, n, activations) => {
     let x = backend.uploadF32(numbers(m * k, 1, activations ?? 100), m, k);
     // ReLU keeps what is positive: the numbers are made so.

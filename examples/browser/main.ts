@@ -68,6 +68,8 @@ async function readSettings(): Promise<WorkerTrainerOptions> {
     peft: { method: select('method').value },
     trainRecords: train,
     evalRecords: valid,
+    // Two workers share the cores.
+    backend: { threads: Math.max(1, Math.min(8, Math.floor(navigator.hardwareConcurrency / 2))) },
     args: { maxSteps, evalSteps: Math.max(5, Math.round(maxSteps / 8)), warmup: 0.1, batchSize: 32 },
   };
 }
@@ -113,7 +115,10 @@ async function start(): Promise<void> {
     variants = opened;
     lastStep = opened[0]!.trainer.totalSteps;
     const { info } = opened[0]!.trainer;
-    say(`Training: ${info.method}, ${info.trainExamples} examples, ${info.isa}. ${info.notices.join('. ')}`);
+    const threads = `${info.threads} thread${info.threads === 1 ? '' : 's'} each`;
+    say(
+      `Training: ${info.method}, ${info.trainExamples} examples, ${info.isa}, ${threads}. ${info.notices.join('. ')}`,
+    );
     setRunning(true);
     fillLayers();
     const results = await Promise.all(opened.map(({ trainer }) => trainer.train()));

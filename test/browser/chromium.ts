@@ -55,14 +55,28 @@ const TYPES: Record<string, string> = {
   '.wasm': 'application/wasm',
 };
 
-/** Builds a page (a folder of this repository with an index.html) with the files of assets/ beside it, and serves it. */
-export async function serve(page: string): Promise<Site> {
+type Headers = Record<string, string>;
+
+/** With these a page is cross-origin isolated. */
+export const ISOLATION: Headers = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
+
+/** Builds a page (a folder of this repository with an index.html) with the files of assets/ beside it, into a folder of its own. */
+export function build(page: string): string {
   const output = mkdtempSync(join(tmpdir(), 'deftune-site-'));
   const vite = join(root, 'node_modules/vite/bin/vite.js');
   const config = ['--config', join(root, 'examples/browser/vite.config.ts'), '--configLoader', 'runner'];
   const args = ['build', join(root, page), '--outDir', output, '--logLevel', 'warn', ...config];
   const built = spawnSync(process.execPath, [vite, ...args], { encoding: 'utf8', cwd: root });
   if (built.status !== 0) throw new Error(`vite build ${page}: ${built.stdout}${built.stderr}`);
+  return output;
+}
+
+/** Builds a page and serves it. */
+export async function serve(page: string): Promise<Site> {
+  const output = build(page);
   const site = await serveFolder(output);
   return {
     address: site.address,
@@ -74,11 +88,10 @@ export async function serve(page: string): Promise<Site> {
 }
 
 /** Serves the files of a folder. */
-export async function serveFolder(output: string): Promise<Site> {
+export async function serveFolder(output: string, headers = ISOLATION): Promise<Site> {
   const server = createServer((request, response) => {
     const name = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     const path = join(output, name.endsWith('/') ? `${name}index.html` : name);
-    const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
     if (!path.startsWith(output) || !existsSync(path) || !statSync(path).isFile()) {
       response.writeHead(404, headers).end();
       return;

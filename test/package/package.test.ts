@@ -45,7 +45,7 @@ function tarball(): string {
   return packed;
 }
 
-for (const build of ['simd128', 'relaxed']) {
+for (const build of ['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads']) {
   wasmTest(`wasm/${build} is under 600 kB, gzipped under 250 kB`, (t) => {
     const bytes = readFileSync(join(root, `wasm/${build}/deftune_wasm_bg.wasm`));
     const gzipped = gzipSync(bytes, { level: 9 }).length;
@@ -175,7 +175,7 @@ for (const [name, { build, page }] of Object.entries(BUNDLERS)) {
     t.false(/from\s*["']node:|require\(["']node:/.test(code), 'nothing of Node is in it');
     t.log(`${name}: ${files.map((file) => `${file} ${statSync(join(dist, file)).size}`).join(', ')}`);
     // Vite and webpack follow `new URL(file, import.meta.url)`; the others have the copy in a script.
-    if (name === 'vite' || name === 'webpack') t.is(files.filter((file) => file.endsWith('.wasm')).length, 2);
+    if (name === 'vite' || name === 'webpack') t.is(files.filter((file) => file.endsWith('.wasm')).length, 4);
     if (whyNoChromium !== undefined) {
       t.log(`not run: ${whyNoChromium}`);
       return;

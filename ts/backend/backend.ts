@@ -193,7 +193,7 @@ export interface Backend {
 export interface BackendOptions {
   /** `native` (the Rust addon) or `wasm`; default: native, or wasm where the addon cannot be loaded. */
   backend?: 'native' | 'wasm' | undefined;
-  /** Threads, 1 to 256; default 0: all cores. WebAssembly uses one. */
+  /** Threads, 1 to 256; default 0: all cores, in a browser at most 8. WebAssembly in Node uses one. */
   threads?: number | undefined;
   /** Instruction set: `avx512`, `avx2`, `neon`, `scalar`, ...; default: the best one of this CPU. */
   isa?: string | undefined;

@@ -1,5 +1,6 @@
 import { DeftuneError } from '../error.js';
 import type { Backend, BackendOptions } from './backend.js';
+import { checkThreads } from './check-threads.js';
 import { loadNative } from './load-native-node.js';
 import { loadWasm } from './load-wasm-node.js';
 
@@ -10,9 +11,7 @@ import { loadWasm } from './load-wasm-node.js';
  */
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
   const threads = options.threads ?? 0;
-  if (!Number.isInteger(threads) || threads < 0 || threads > 256) {
-    throw new DeftuneError(`threads is ${threads}, expected an integer from 1 to 256 (or 0 for all cores)`);
-  }
+  checkThreads(threads);
   const tried: string[] = [];
   const candidates = {
     native: async () => new (loadNative())(threads, options.isa ?? ''),

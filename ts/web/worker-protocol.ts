@@ -1,3 +1,4 @@
+import type { BackendOptions } from '../backend/backend.js';
 import type { WasmSource } from '../backend/load-wasm-browser.js';
 import type { DataRecord } from '../data/record.js';
 import type { DensityBudget } from '../density/density-controller.js';
@@ -39,6 +40,8 @@ export interface WorkerJob {
   metricNames?: readonly string[] | undefined;
   /** Where checkpoints are kept, as `opfsCheckpoints` does; default: the best one in memory, where `args` ask for it at the end. */
   checkpoints?: { name: string; saveTotalLimit?: number | undefined } | undefined;
+  /** Threads and instruction set. */
+  backend?: BackendOptions | undefined;
   /** The WebAssembly module; default: the one in this package. */
   wasm?: WasmSource | undefined;
 }

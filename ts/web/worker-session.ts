@@ -73,7 +73,7 @@ export class WorkerSession implements Calls {
 
   async open(job: WorkerJob): Promise<WorkerInfo> {
     if (job.wasm !== undefined) await init(job.wasm);
-    const backend = await createBackend();
+    const backend = await createBackend(job.backend);
     const folder = memoryFolder(await this.modelFiles(job), typeof job.model === 'string' ? job.model : '');
     const adapter = job.adapter && adapterIn(memoryFolder(await contentOf(job.adapter)));
     const { trainRecords, evalRecords, args, density, budget, metricNames, modelOptions = {} } = job;

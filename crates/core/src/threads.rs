@@ -3,61 +3,49 @@
 //! Work is cut into tasks by the caller, independent of the number of threads, and taken from one atomic counter. A task's result
 //! therefore never depends on which thread ran it, and a busy core only slows its own tasks down.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// A pool of `threads - 1` workers and the calling thread.
+/// A pool of helper threads and the calling thread.
 pub struct Pool {
     threads: usize,
-    #[cfg(not(target_arch = "wasm32"))]
-    shared: std::sync::Arc<workers::Shared>,
-    #[cfg(not(target_arch = "wasm32"))]
+    shared: Arc<workers::Shared>,
     handles: Vec<std::thread::JoinHandle<()>>,
     /// One parallel region at a time: a second caller waits.
     region: Mutex<()>,
 }
 
 impl Pool {
-    /// `threads` is clamped to 1..=256; WebAssembly has one.
+    /// `threads` is clamped to 1..=256. WebAssembly starts none of its own: there is one, until others take a [`Seat`].
     pub fn new(threads: usize) -> Pool {
-        let threads = if cfg!(target_arch = "wasm32") {
-            1
-        } else {
-            threads.clamp(1, 256)
-        };
-        #[cfg(target_arch = "wasm32")]
-        return Pool {
-            threads,
-            region: Mutex::new(()),
-        };
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            let shared = std::sync::Arc::new(workers::Shared::default());
-            let mut handles = Vec::new();
-            for index in 1..threads {
-                let shared = shared.clone();
-                let spawned = std::thread::Builder::new()
-                    .name(format!("deftune-{index}"))
-                    .spawn(move || workers::run(&shared));
-                // Fewer threads than asked for is slower, never wrong.
-                if let Ok(handle) = spawned {
-                    handles.push(handle);
-                }
-            }
-            Pool {
-                threads: handles.len() + 1,
-                shared,
-                handles,
-                region: Mutex::new(()),
+        let shared = Arc::<workers::Shared>::default();
+        let mut handles = Vec::new();
+        for index in 1..threads.clamp(1, 256) {
+            let shared = shared.clone();
+            let spawned = std::thread::Builder::new()
+                .name(format!("deftune-{index}"))
+                .spawn(move || workers::run(&shared));
+            // Fewer threads than asked for is slower, never wrong.
+            if let Ok(handle) = spawned {
+                handles.push(handle);
             }
         }
+        Pool {
+            threads: handles.len() + 1,
+            shared,
+            handles,
+            region: Mutex::new(()),
+        }
+    }
+
+    /// A place for one more thread, which somebody else has started and counts from now on. It may come late, or never.
+    pub fn seat(&mut self) -> Seat {
+        self.threads += 1;
+        Seat(self.shared.clone())
     }
 
     /// Cores this process may use.
     pub fn available() -> usize {
-        #[cfg(target_arch = "wasm32")]
-        return 1;
-        #[cfg(not(target_arch = "wasm32"))]
         std::thread::available_parallelism().map_or(1, |n| n.get())
     }
 
@@ -71,7 +59,6 @@ impl Pool {
         if count == 0 {
             return;
         }
-        #[cfg(not(target_arch = "wasm32"))]
         if self.threads > 1 && count > 1 {
             let _one_region = self.region.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             self.shared.run(count, task);
@@ -83,7 +70,6 @@ impl Pool {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop();
@@ -93,7 +79,22 @@ impl Drop for Pool {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+/// A thread's place in a [`Pool`].
+pub struct Seat(Arc<workers::Shared>);
+
+impl Seat {
+    /// Works for the pool until it is dropped.
+    pub fn work(&self) {
+        workers::run(&self.0);
+    }
+
+    /// Instead of the thread that was in [`Seat::work`] and ended in the middle of a task, as WebAssembly's threads do when they panic:
+    /// the caller panics in turn.
+    pub fn abandon(&self) {
+        self.0.abandon();
+    }
+}
+
 mod workers {
     use super::{AtomicUsize, Mutex, Ordering};
     use std::sync::Condvar;
@@ -175,6 +176,16 @@ mod workers {
             self.stopping.store(true, Ordering::SeqCst);
             drop(lock(&self.sleepers));
             self.wake.notify_all();
+        }
+
+        pub fn abandon(&self) {
+            self.panicked.store(true, Ordering::SeqCst);
+            self.state.fetch_sub(1, Ordering::Release);
+        }
+
+        #[cfg(test)]
+        pub fn enter_for_test(&self) {
+            assert!(self.enter(0).is_some());
         }
 
         /// The region that a worker just entered, or None where there is none it has not been in.
@@ -320,6 +331,47 @@ mod tests {
             assert!(caught.is_err());
             pool.run(8, &|_| {});
         }
+    }
+
+    /// Threads of somebody else's: one takes its seat late, one dies in the middle of a task, one never comes.
+    #[test]
+    fn threads_take_seats() {
+        let mut pool = Pool::new(1);
+        let seats = [pool.seat(), pool.seat(), pool.seat()];
+        assert_eq!(pool.threads(), 4);
+        let count = |pool: &Pool| {
+            let sum = AtomicUsize::new(0);
+            pool.run(100, &|task| {
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+            sum.into_inner()
+        };
+        assert_eq!(count(&pool), 4950);
+        let here = std::thread::current().id();
+        std::thread::scope(|scope| {
+            let [worker, dying, _empty] = &seats;
+            scope.spawn(move || worker.work());
+            let others = AtomicUsize::new(0);
+            while others.load(Ordering::Relaxed) == 0 {
+                pool.run(50, &|_| {
+                    std::thread::sleep(std::time::Duration::from_micros(20));
+                    others.fetch_add(usize::from(std::thread::current().id() != here), Ordering::Relaxed);
+                });
+            }
+            // What WebAssembly's thread does that ends in a task: it is inside a region, and somebody abandons the seat for it.
+            let is_inside = AtomicUsize::new(0);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.run(2, &|task| {
+                    if task == 0 && is_inside.fetch_add(1, Ordering::SeqCst) == 0 {
+                        dying.0.enter_for_test();
+                        dying.abandon();
+                    }
+                });
+            }));
+            assert!(caught.is_err());
+            assert_eq!(count(&pool), 4950);
+            drop(pool);
+        });
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use deftune_core::backend_ops;
 use deftune_core::engine::{Engine, Handles};
+use deftune_core::threads::Seat;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 #[wasm_bindgen]
@@ -66,6 +67,36 @@ impl WasmBackend {
     pub fn write_f32(&self, x: u32, data: &[f32]) -> Result<u32, JsError> {
         self.call(|engine| engine.write_f32(x, data))
     }
+}
+
+/// The address of a place in a backend's pool for another instance of this module with the same memory, which [`work`]s there or, when that
+/// was cut short by a trap, [`abandon`]s it; one of them, once.
+#[wasm_bindgen]
+pub fn seat(backend: &WasmBackend) -> u32 {
+    Box::into_raw(Box::new(backend.engine.borrow_mut().seat())) as u32
+}
+
+/// Works in a seat until its backend is freed.
+///
+/// # Safety
+/// `seat` came from [`seat`] and nobody else has it.
+#[wasm_bindgen]
+pub unsafe fn work(seat: u32) {
+    let seat = seat as *mut Seat;
+    // SAFETY: a box of `seat`'s that is this caller's (see above). It is dropped only where no trap left it to `abandon`.
+    unsafe { &*seat }.work();
+    // SAFETY: as above.
+    drop(unsafe { Box::from_raw(seat) });
+}
+
+/// Tells the backend that [`work`] ended in a trap.
+///
+/// # Safety
+/// As for [`work`].
+#[wasm_bindgen]
+pub unsafe fn abandon(seat: u32) {
+    // SAFETY: the box that `work` has left.
+    unsafe { Box::from_raw(seat as *mut Seat) }.abandon();
 }
 
 macro_rules! bind {

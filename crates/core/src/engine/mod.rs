@@ -21,7 +21,7 @@ use crate::Result;
 use crate::matmul::Precision;
 use crate::simd::Isa;
 use crate::sparse::crossover;
-use crate::threads::Pool;
+use crate::threads::{Pool, Seat};
 use tensors::Tensors;
 
 /// Handles returned by an operation with several results.
@@ -72,6 +72,11 @@ impl Engine {
 
     pub fn threads(&self) -> u32 {
         self.pool.threads() as u32
+    }
+
+    /// A place for a thread that the host has started; see [`Pool::seat`].
+    pub fn seat(&mut self) -> Seat {
+        self.pool.seat()
     }
 }
 
