@@ -45,7 +45,7 @@ export async function compareRuns({
       const alpha = density?.loss.alpha;
       const name = `${variant}${density && densities.length > 1 ? ` alpha ${alpha}` : ''}`;
       const run = await trainingRun({
-        ...{ options, data, backend, seed, density: density && withReference(density, plain) },
+        ...{ options, data, backend, seed, density: withReference(density ?? densities[0], plain), isPlain: !density },
         isGated: density && options.layerGates,
         label: `${name} seed ${seed} (${index * variants.length + place + 1} of ${seeds.length * variants.length})`,
       });

@@ -48,6 +48,9 @@ export function budgetEvaluations(options: Partial<RunOptions>): Pick<RunOptions
 }
 
 /** A budget's drop is counted from the plain run of the same seed. */
-export function withReference(settings: DensitySettings, reference: DensityBudget['reference']): DensitySettings {
-  return settings.budget ? { ...settings, budget: { ...settings.budget, reference } } : settings;
+export function withReference<T extends DensitySettings | undefined>(
+  settings: T,
+  reference: DensityBudget['reference'],
+): T {
+  return settings?.budget ? { ...settings, budget: { ...settings.budget, reference } } : settings;
 }

@@ -36,7 +36,7 @@ export async function runResult(run: FinishedRun, identity: RunIdentity): Promis
           })),
         }),
     ...{ seconds, steps, log },
-    evaluations: run.evaluations.map((entry) => ({ step: entry.step, metric: entry.metric })),
+    evaluations: run.result.evaluations.map((entry) => ({ step: entry.step, metric: entry.metric })),
     ...(activations ? { activations } : {}),
     warnings: run.warnings,
   };

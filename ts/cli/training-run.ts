@@ -14,7 +14,7 @@ import { checkpointMemory } from '../train/checkpoint-memory.js';
 import type { TrainingArguments } from '../train/training-arguments.js';
 import { DensityRecorder, type DensityRecord } from '../train/density-recorder.js';
 import { evaluate } from '../train/evaluate.js';
-import { Trainer, type EvaluationLog, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
+import { Trainer, type StepLog, type TrainerOptions, type TrainResult } from '../train/trainer.js';
 import { budgetEvaluations, type DensitySettings } from './density-settings.js';
 import { gateSettings } from './gate-settings.js';
 import type { LabelledFile, LoadedData } from './load-data.js';
@@ -28,8 +28,6 @@ import { createProgress } from './ui/progress.js';
 export interface FinishedRun {
   model: PeftModel;
   result: TrainResult;
-  /** Evaluations on the way, in order. */
-  evaluations: EvaluationLog[];
   /** The trained model on the validation sets after the first, e.g. MNLI's mismatched one. */
   otherSets: NamedEvaluation[];
   method: string;
@@ -61,6 +59,8 @@ export interface TrainingRun {
   seed: number;
   /** Undefined: plain PEFT. */
   density: DensitySettings | undefined;
+  /** The plain run beside one with that density: its settings are checked, so that they do not fail after this run, and not used. */
+  isPlain?: boolean | undefined;
   /** Whether the MLPs get gates; default no. */
   isGated?: boolean | undefined;
   /** Of the progress bar. */
@@ -97,11 +97,14 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const valid = data.valid && (await prepare(data.valid));
     const { budget } = run.density ?? {};
     const plainLoss = run.density && densityLoss(run.density.loss, base.info.activation);
-    const loss = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    const settled = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    if (budget && !valid?.examples.length) {
+      throw new DeftuneError('density budget: there is no validation data, expected an evaluation set: --valid-file FILE');
+    }
+    const loss = run.isPlain ? undefined : settled;
     const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
     const recorder = new DensityRecorder(auxiliaryLosses);
-    const store = run.saving?.store(model, recorder) ?? (budget && checkpointMemory());
-    const evaluations: EvaluationLog[] = [];
+    const store = run.saving?.store(model, recorder) ?? (loss && budget && checkpointMemory());
     const trainer = new Trainer({
       model,
       trainDataset: train.examples,
@@ -112,7 +115,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
         ...budgetEvaluations(options),
         ...definedArguments(options),
         ...run.saving?.args,
-        ...(budget ? { loadBestModelAtEnd: true } : {}),
+        ...(loss && budget ? { loadBestModelAtEnd: true } : {}),
         shuffle: options.shuffle,
         seed,
       },
@@ -123,10 +126,7 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
         run.onStep?.(log);
         progress.update(log.step, { loss: log.loss, density: log.density, tokensPerSecond: log.tokens / log.seconds });
       },
-      onEvaluate: (evaluation) => {
-        evaluations.push(evaluation);
-        return run.onEvaluate?.(evaluation);
-      },
+      onEvaluate: run.onEvaluate,
       onSkip: ({ message }) => {
         notices.push(`a batch was left out: ${message}`);
       },
@@ -156,7 +156,6 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     return {
       model,
       result,
-      evaluations,
       otherSets,
       method: model.method.describe(model.config),
       density: loss?.description,

@@ -10,8 +10,9 @@ export interface DensityBudget {
   /** Density (0 to 1) that is enough. */
   targetDensity?: number | undefined;
   /**
-   * Evaluations of a plain run of as many steps, where there was one: the fall is counted from its metric at the same step, as the metric of
-   * any run gains while the learning rate falls. Default: the best (smoothed) metric of the run itself.
+   * Evaluations of a plain run of as many steps, where there was one (`TrainResult.evaluations`): on the way the fall is counted from its
+   * metric at the same step, as the metric of any run gains while the learning rate falls, and at the end from its last. Default: the best
+   * (smoothed) metric of the run itself.
    */
   reference?: readonly { step: number; metric: number }[] | undefined;
   /** Share of the run, from its start, that is trained without the density loss, to know the metric without it; default 0.2. */
@@ -40,7 +41,10 @@ const schema = z
 
 /** Plain data, for checkpoints. */
 interface ControllerState {
+  /** In units of the task loss; the weight is this times {@link lossScale}. */
   alpha: number;
+  /** Smoothed task loss of the plain phase, without one of the first step; undefined before. */
+  taskLoss: number | undefined;
   /** Smoothed density of the training batches; undefined before the first. */
   density: number | undefined;
   /** Density that alpha is steered to; undefined before the first evaluation. */
@@ -57,8 +61,8 @@ interface ControllerState {
 /** Share of a new evaluation in the smoothed metric: small validation sets are noisy. */
 const METRIC_SMOOTHING = 0.4;
 
-/** Share of a new batch in the smoothed density. */
-const DENSITY_SMOOTHING = 0.2;
+/** Share of a new batch in the smoothed density, and in the smoothed task loss. */
+const BATCH_SMOOTHING = 0.2;
 
 /** alpha is multiplied by exp(GAIN · relative error of the density) a step; the error counts up to 1. */
 const GAIN = 0.25;
@@ -69,6 +73,12 @@ const [LEAST_ALPHA, LARGEST_ALPHA] = [1e-4, 1];
 /** What an evaluation out of the budget is answered with: alpha at once, and a density that the model had before. */
 const [RETREAT_ALPHA, RETREAT_DENSITY] = [0.5, 1.1];
 
+/**
+ * Share of the drop that the density is steered to beside a plain run: by chance alone half of the runs that are steered to all of it end
+ * beyond it.
+ */
+const STEERED_SHARE = 0.75;
+
 /** What the metric counts beside the density of an evaluation within the budget: a point as much as a millionth of the activations. */
 const TIE = 1e-4;
 
@@ -78,7 +88,7 @@ const TIE = 1e-4;
  * best evaluation ends with the last one of that part that is within the budget, else with the sparsest one before that is. The run needs
  * an evaluation set and regular evaluations, e.g. `evalSteps: 0.04`.
  *
- * The loss's own alpha is where the search starts.
+ * The loss's own alpha is where the search starts, times the task loss of the plain phase over ln 2 where that is larger than 1.
  *
  * @throws DeftuneError naming a setting out of range.
  */
@@ -97,10 +107,11 @@ export function densityController<T extends AuxiliaryLoss>(
   } = validate(schema, given, 'density budget');
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = {
-    ...{ alpha: loss.weight, density: undefined, setpoint: undefined, descent },
+    ...{ alpha: loss.weight, taskLoss: undefined, density: undefined, setpoint: undefined, descent },
     ...{ reference: undefined, smoothed: undefined, wasWithin: true },
   };
   const plain = reference && smoothedCurve(reference);
+  const plainEnd = reference && [...reference].sort((a, b) => a.step - b.step).at(-1)?.metric;
   let isPlain = true;
   let isHeld = false;
   const limits = [
@@ -112,7 +123,7 @@ export function densityController<T extends AuxiliaryLoss>(
     settings: { ...loss.settings, budget: given },
     description: `${loss.description}, driven to ${limits.join(', ')}`,
     get weight() {
-      return isPlain ? 0 : state.alpha;
+      return isPlain ? 0 : state.alpha * lossScale(state.taskLoss);
     },
     beginStep(step, totalSteps) {
       loss.beginStep?.(step, totalSteps);
@@ -123,19 +134,21 @@ export function densityController<T extends AuxiliaryLoss>(
         `density budget: no evaluation up to step ${step} of ${totalSteps}, expected an evaluation set and evalSteps below ${Math.ceil(plainShare * totalSteps)}`,
       );
     },
-    onStep({ density }) {
-      state.density =
-        state.density === undefined ? density : state.density + DENSITY_SMOOTHING * (density - state.density);
+    onStep({ taskLoss, density }) {
+      state.density = smooth(state.density, density, BATCH_SMOOTHING);
+      if (isPlain || state.taskLoss === undefined) state.taskLoss = smooth(state.taskLoss, taskLoss, BATCH_SMOOTHING);
       const { setpoint } = state;
       if (isPlain || setpoint === undefined) return;
       const error = Math.max(-1, Math.min(1, (state.density - setpoint) / Math.max(setpoint, 1e-6)));
       state.alpha = Math.max(LEAST_ALPHA, Math.min(LARGEST_ALPHA, state.alpha * Math.exp(GAIN * error)));
     },
     onEvaluate({ step, metric, density }) {
-      state.smoothed = smooth(state.smoothed, metric);
+      state.smoothed = smooth(state.smoothed, metric, METRIC_SMOOTHING);
       state.reference = plain ? plainMetric(plain, step) : Math.max(state.reference ?? -Infinity, state.smoothed);
       // Beside a plain run's, whose luck is of the same order and batches, one evaluation says less than several.
-      const isWithin = (plain ? state.smoothed : metric) >= state.reference - drop;
+      const isWithin = plain
+        ? state.smoothed >= state.reference - STEERED_SHARE * drop
+        : metric >= state.reference - drop;
       const wasWithin = state.wasWithin;
       state.wasWithin = isPlain || isWithin;
       if (state.wasWithin) {
@@ -152,7 +165,8 @@ export function densityController<T extends AuxiliaryLoss>(
       state.alpha *= RETREAT_ALPHA;
     },
     score({ metric, density, step }) {
-      const shortfall = (state.reference ?? -Infinity) - drop - metric;
+      // What the run costs in the end is counted from where the plain one ended.
+      const shortfall = (plainEnd ?? state.reference ?? -Infinity) - drop - metric;
       // While the density is held, evaluations differ by chance: to choose among them would be to choose luck.
       if (isHeld && shortfall <= 0) return 1 + step;
       // Within the budget: 0 to 1, sparser is better, and what is below the target is as good as it. Else below 0, by how much is lacking.
@@ -168,16 +182,22 @@ export function densityController<T extends AuxiliaryLoss>(
   };
 }
 
-/** The first metric, then a share of each new one. */
-const smooth = (before: number | undefined, metric: number): number =>
-  before === undefined ? metric : before + METRIC_SMOOTHING * (metric - before);
+/** The first value, then a share of each new one. */
+const smooth = (before: number | undefined, value: number, share: number): number =>
+  before === undefined ? value : before + share * (value - before);
+
+/**
+ * What alpha is multiplied by. 0.03 and the bounds of alpha are those of tasks with two classes, whose loss is ln 2 at most; where the loss
+ * is a mean over a vocabulary, several times as large, the same alpha hardly weighs.
+ */
+const lossScale = (taskLoss: number | undefined): number => Math.max(1, (taskLoss ?? 0) / Math.LN2);
 
 /** Steps and smoothed metrics, in the steps' order. */
 function smoothedCurve(evaluations: readonly { step: number; metric: number }[]): { step: number; metric: number }[] {
   let smoothed: number | undefined;
   return [...evaluations]
     .sort((a, b) => a.step - b.step)
-    .map(({ step, metric }) => ({ step, metric: (smoothed = smooth(smoothed, metric)) }));
+    .map(({ step, metric }) => ({ step, metric: (smoothed = smooth(smoothed, metric, METRIC_SMOOTHING)) }));
 }
 
 /** The curve's metric at a step: that of the last evaluation up to it, else of the first. */

@@ -1,6 +1,14 @@
 import type { TensorToStore } from '../io/safetensors.js';
 import type { OptimizerState } from './optimizer.js';
 
+/** What a run is followed by. */
+export interface EvaluationPoint {
+  step: number;
+  loss: number;
+  metric: number;
+  density: number;
+}
+
 /** Everything a run needs to go on as if it had never stopped. Random numbers come from seed and step, so that they need no state. */
 export interface TrainingState {
   /** Steps done. */
@@ -15,6 +23,8 @@ export interface TrainingState {
 export interface ProgressState {
   /** The best evaluation so far: its step, its value, and what the value was made of. */
   best?: { step: number; value: number; loss: number; metric: number; density: number } | undefined;
+  /** Evaluations so far, in order; undefined before the first. */
+  evaluations?: EvaluationPoint[] | undefined;
   /** Evaluations since the best one that were no better. */
   evaluationsWithoutGain: number;
   /** Factor that `reduce_on_plateau` has brought the learning rate to. */

@@ -3,7 +3,7 @@ import { DeftuneError } from '../error.js';
 import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
 import type { PeftModel } from '../peft/peft-model.js';
 import { scope } from '../tensor/scope.js';
-import type { CheckpointStore, ProgressState, TrainingState } from './checkpoint.js';
+import type { CheckpointStore, EvaluationPoint, ProgressState, TrainingState } from './checkpoint.js';
 import { evaluate, type Evaluation } from './evaluate.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { optimizerNamed, type Optimizer } from './optimizer.js';
@@ -68,6 +68,8 @@ export interface TrainResult {
   log: StepLog[];
   /** The last evaluation; undefined without evalDataset. */
   evaluation: EvaluationLog | undefined;
+  /** Evaluations on the way, in order, those before a resumption included. */
+  evaluations: readonly EvaluationPoint[];
   /** Why it ended. */
   ended: 'done' | 'aborted' | 'early stopping';
   /** Step that it was resumed after; 0: from the start. */
@@ -200,9 +202,9 @@ export class Trainer {
         this.loadParameters(await (checkpoints as CheckpointStore).at(this.progress.best.step));
         evaluation = await this.evaluate(this.progress.best.step);
       }
-      const { skippedBatches, best } = this.progress;
+      const { skippedBatches, best, evaluations = [] } = this.progress;
       const seconds = (performance.now() - started) / 1000;
-      return { steps: last, seconds, log, evaluation, ended, resumedAfter, skippedBatches, best };
+      return { steps: last, seconds, log, evaluation, evaluations, ended, resumedAfter, skippedBatches, best };
     } finally {
       optimizer.dispose();
       for (const callback of this.callbacks) await callback.onEnd?.();
@@ -246,12 +248,17 @@ export class Trainer {
     const result = await evaluate(model.base, evalDataset, { batchSize: args.batchSize, metricNames });
     const entry: EvaluationLog = { eval: true, step, ...result };
     for (const auxiliary of auxiliaryLosses) auxiliary.onEvaluate?.(entry);
+    const { loss, metric, density } = entry;
+    const point = { step, loss, metric, density };
+    // What is evaluated again at the end, the best state or a finished run's, is there already.
+    if (!progress.evaluations?.some((known) => known.step === step)) {
+      progress.evaluations = [...(progress.evaluations ?? []), point];
+    }
     const value = this.bestValue(entry);
     // What an auxiliary loss ranks by may have moved since.
     if (progress.best && this.ranker) progress.best.value = this.ranker.score(progress.best);
     if (progress.best === undefined || value > progress.best.value + args.earlyStoppingThreshold) {
-      const { loss, metric, density } = entry;
-      progress.best = { step, value, loss, metric, density };
+      progress.best = { value, ...point };
       progress.evaluationsWithoutGain = 0;
     } else {
       progress.evaluationsWithoutGain += 1;

@@ -11,17 +11,25 @@ import { tensorBoard } from '../../train/tensorboard-node.js';
 import type { TrainerCallback } from '../../train/trainer.js';
 import { weightsAndBiases } from '../../train/weights-and-biases.js';
 import { catchSignals } from '../catch-signals.js';
-import { DENSITY_OPTIONS, densityBudget, densitySettings } from '../density-settings.js';
+import {
+  DENSITY_OPTIONS,
+  densityBudget,
+  densitySettings,
+  withReference,
+  type DensitySettings,
+} from '../density-settings.js';
 import { describeMachine } from '../describe-machine.js';
 import { GATE_OPTIONS } from '../gate-settings.js';
 import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
 import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
-import { trainingRun, type Saving } from '../training-run.js';
+import { plainFolder, readReference, trainReference, type PlainReference } from '../plain-reference.js';
+import { trainingRun, type FinishedRun, type Saving, type TrainingRun } from '../training-run.js';
 import { describeDensity } from '../ui/describe-density.js';
 import { describeGates } from '../ui/describe-gates.js';
 import { describeEvaluation, evaluationJson, otherSetsJson } from '../ui/describe-evaluation.js';
+import { describeReference } from '../ui/describe-reference.js';
 import { formatMetric, formatSeconds } from '../ui/format.js';
 
 interface TrainOptions extends RunOptions {
@@ -37,6 +45,7 @@ interface TrainOptions extends RunOptions {
   saveTotalLimit?: number;
   loadBest?: boolean;
   resume?: boolean;
+  reference?: string;
 }
 
 /** `deftune train`: one run, PEFT or (with --density) DEFT. */
@@ -55,6 +64,10 @@ export const train = addRunOptions(
   .option('--save-total-limit <n>', 'checkpoints to keep, the best and the newest always (default: all)', integer)
   .option('--load-best', 'end with the parameters of the best evaluation')
   .option('--resume', 'go on from the newest complete checkpoint in --out')
+  .option(
+    '--reference <dir>',
+    "--max-metric-drop: folder of the plain run to count from, or none: the run's own best (default: train one first, in DIR/plain)",
+  )
   .action(async (options: TrainOptions) => {
     checkOutputFolder(options.out);
     if (options.log !== undefined) checkOutputFile(options.log);
@@ -76,7 +89,10 @@ export const train = addRunOptions(
       const given = GATE_OPTIONS.filter((name) => options[name] !== undefined);
       warn(given.map((name) => `${name} has no effect without --layer-gates`));
     }
-    const density = isPlain ? undefined : densitySettings(options, options.density);
+    const settings = isPlain ? undefined : densitySettings(options, options.density);
+    if (options.reference !== undefined && settings?.budget?.maxMetricDrop === undefined) {
+      warn(['reference has no effect without --max-metric-drop, which is counted from it']);
+    }
     let log: JsonLinesWriter | undefined;
     const write = (entry: unknown): void => {
       if (options.log === undefined) return;
@@ -85,34 +101,29 @@ export const train = addRunOptions(
     };
     const callbacks = await loggers(options);
     const interruption = catchSignals();
-    const { model, result, ...run } = await trainingRun({
-      options,
-      data,
-      backend,
-      seed: options.seed,
-      density,
-      isGated: options.layerGates,
-      label: density ? 'DEFT' : 'PEFT',
+    const { run, reference } = await runs({ options, data, backend, signal: interruption.signal }, settings, {
+      callbacks,
       onStep: write,
       onEvaluate: write,
-      signal: interruption.signal,
-      callbacks,
-      saving: saving(options),
     }).finally(() => {
       log?.close();
       interruption.release();
     });
-    if (result.ended === 'aborted') {
-      const resume = `checkpoint: ${options.out}/checkpoint-${result.steps}; --resume goes on from it`;
+    const { steps, ended } = run?.result ?? (reference as PlainReference);
+    if (!run || ended === 'aborted') {
+      const out = run ? options.out : plainFolder(options.out);
+      const resume = `checkpoint: ${out}/checkpoint-${steps}; --resume goes on from it`;
       print(
-        { interrupted: true, steps: result.steps, out: options.out },
-        [`interrupted after ${result.steps} steps; ${result.steps > 0 ? resume : 'nothing to save'}`],
+        { interrupted: true, steps, out: options.out },
+        [`interrupted after ${steps} steps; ${steps > 0 ? resume : 'nothing to save'}`],
         options.json,
       );
       process.exitCode = interruption.exitCode();
       return;
     }
+    const { model, result } = run;
     const { evaluation } = result;
+    const plain = reference?.evaluations.at(-1);
     const last = result.log.at(-1);
     const summary = {
       out: options.out,
@@ -124,6 +135,8 @@ export const train = addRunOptions(
       resumedAfter: result.resumedAfter,
       ended: result.ended,
       best: result.best ?? null,
+      ...(reference ? { reference: { directory: reference.directory, ...plain } } : {}),
+      evaluations: result.evaluations,
       seconds: result.seconds,
       loss: last?.loss,
       trainExamples: run.trainExamples,
@@ -145,6 +158,7 @@ export const train = addRunOptions(
         `${run.method}; ${model.describeTrainable()}`,
         `${result.steps} steps in ${formatSeconds(result.seconds)} on ${describeMachine(backend)}`,
         outcome,
+        ...(reference && plain ? [describeReference(plain, reference.directory)] : []),
         ...(model.layerGates ? [describeGates(model.layerGates)] : []),
         ...run.otherSets.map(({ name, evaluation }) => describeEvaluation(evaluation, name)),
         `adapter: ${options.out}`,
@@ -152,6 +166,32 @@ export const train = addRunOptions(
       options.json,
     );
   });
+
+/** The run, and before it the plain one that its budget is counted from, where there is none yet. */
+async function runs(
+  own: Pick<TrainingRun, 'data' | 'backend' | 'signal'> & { options: TrainOptions },
+  density: DensitySettings | undefined,
+  listeners: Pick<TrainingRun, 'callbacks' | 'onStep' | 'onEvaluate'>,
+): Promise<{ run: FinishedRun | undefined; reference: PlainReference | undefined }> {
+  const { options } = own;
+  const shared = { ...own, seed: options.seed, isGated: options.layerGates };
+  const label = density ? 'DEFT' : 'PEFT';
+  let reference: PlainReference | undefined;
+  if (density?.budget?.maxMetricDrop !== undefined && options.reference !== 'none') {
+    const out = plainFolder(options.out);
+    reference =
+      options.reference === undefined
+        ? await trainReference({ ...shared, density, label: 'PEFT, for the budget', out, saving: saving(options, out) })
+        : readReference(options.reference);
+    if (reference.ended === 'aborted') return { run: undefined, reference };
+  }
+  const run = await trainingRun({
+    ...{ ...shared, ...listeners, label },
+    density: withReference(density, reference?.evaluations),
+    saving: saving(options, options.out),
+  });
+  return { run, reference };
+}
 
 /** What else is told of the run. */
 async function loggers({ tensorboard, wandb, ...config }: TrainOptions): Promise<TrainerCallback[]> {
@@ -163,18 +203,20 @@ async function loggers({ tensorboard, wandb, ...config }: TrainOptions): Promise
 
 /** Checkpoints of another run would be taken for this run's by a later --resume. */
 function checkCheckpoints({ out, resume }: TrainOptions): void {
-  const steps = checkpointSteps(out);
-  if (steps.length === 0 || resume) return;
-  throw new DeftuneError(
-    `${out} has checkpoints of an earlier run (the newest of step ${steps.at(-1)}), expected --resume to go on from it, or another --out`,
-  );
+  for (const folder of resume ? [] : [out, plainFolder(out)]) {
+    const steps = checkpointSteps(folder);
+    if (steps.length === 0) continue;
+    throw new DeftuneError(
+      `${folder} has checkpoints of an earlier run (the newest of step ${steps.at(-1)}), expected --resume to go on from it, or another --out`,
+    );
+  }
 }
 
 /** Where and when checkpoints are saved; an interrupted run saves one in any case. */
-function saving(options: TrainOptions): Saving {
+function saving(options: TrainOptions, out: string): Saving {
   return {
     store: (model, recorder) =>
-      checkpointDirectory(options.out, {
+      checkpointDirectory(out, {
         saveTotalLimit: options.saveTotalLimit,
         extraFiles: () => adapterFiles(model, options.model, { density: recorder.record() }),
         onNotice: (notice) => process.stderr.write(`note: ${notice}\n`),
