@@ -99,6 +99,44 @@ test('beside a plain run the drop is counted from its metric at the same step', 
   t.true(alone > 0.0101, `${alone}`);
 });
 
+test('in the end what the run costs is counted from where the plain one ended', (t) => {
+  const reference = [100, 200, 300, 400].map((step) => ({ step, metric: step === 400 ? 0.9 : 0.8 }));
+  const controller = densityController(loss(), { maxMetricDrop: 2, reference });
+  controller.onEvaluate?.({ step: 80, loss: 0, metric: 0.8, density: 0.2 });
+  controller.beginStep?.(390, 400);
+  const score = (step: number, metric: number): number =>
+    controller.score?.({ step, loss: 0, metric, density: 0.1 }) ?? 0;
+  t.true(score(390, 0.8) < 0);
+  t.true(score(390, 0.881) > 1);
+  t.true(score(395, 0.881) > score(390, 0.89));
+});
+
+test('alpha weighs in proportion to a task loss above ln 2, and as it is below', (t) => {
+  const begin = (taskLoss: number): number => {
+    const controller = densityController(loss(0.03), { maxMetricDrop: 1 });
+    for (let step = 1; step <= 21; step++) {
+      controller.beginStep?.(step, 100);
+      if (step <= 20) controller.onStep?.({ taskLoss, density: 0.3 });
+    }
+    return controller.weight;
+  };
+  t.is(begin(0.5), 0.03);
+  t.true(Math.abs(begin(4 * Math.LN2) - 0.12) < 1e-12);
+});
+
+test('batches that are denser than the evaluation do not drive alpha', (t) => {
+  const alphaAfter = (batches: number): number => {
+    const controller = densityController(loss(0.03), { maxMetricDrop: 1 });
+    for (let step = 1; step <= 40; step++) {
+      controller.beginStep?.(step, 100);
+      controller.onStep?.({ taskLoss: 0.5, density: batches });
+      if (step % 10 === 0) controller.onEvaluate?.({ step, loss: 0.5, metric: 0.8, density: 0.2 });
+    }
+    return controller.weight;
+  };
+  t.true(Math.abs(alphaAfter(0.2) - alphaAfter(0.3)) < 1e-9);
+});
+
 test('once the density is held the aim no longer falls, and the last evaluation within the budget is the best', (t) => {
   const seen = run(densityController(loss(), { maxMetricDrop: 30, holdFrom: 0.5 }));
   const at = (step: number): number => seen.find((entry) => entry.step === step)?.density ?? Number.NaN;

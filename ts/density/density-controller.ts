@@ -47,6 +47,8 @@ interface ControllerState {
   taskLoss: number | undefined;
   /** Smoothed density of the training batches; undefined before the first. */
   density: number | undefined;
+  /** Density of the last evaluation over that of the batches before it: their texts and their dropout differ. */
+  ratio: number;
   /** Density that alpha is steered to; undefined before the first evaluation. */
   setpoint: number | undefined;
   /** As in the budget; nearer to 1 each time that the budget is left. */
@@ -79,6 +81,9 @@ const [RETREAT_ALPHA, RETREAT_DENSITY] = [0.5, 1.1];
  */
 const STEERED_SHARE = 0.75;
 
+/** The retreat of the density is so many times as large at most, for a metric that is as many times its drop beyond it. */
+const LARGEST_RETREAT = 2;
+
 /** What the metric counts beside the density of an evaluation within the budget: a point as much as a millionth of the activations. */
 const TIE = 1e-4;
 
@@ -107,7 +112,7 @@ export function densityController<T extends AuxiliaryLoss>(
   } = validate(schema, given, 'density budget');
   const drop = maxMetricDrop === undefined ? Infinity : maxMetricDrop / 100;
   let state: ControllerState = {
-    ...{ alpha: loss.weight, taskLoss: undefined, density: undefined, setpoint: undefined, descent },
+    ...{ alpha: loss.weight, taskLoss: undefined, density: undefined, ratio: 1, setpoint: undefined, descent },
     ...{ reference: undefined, smoothed: undefined, wasWithin: true },
   };
   const plain = reference && smoothedCurve(reference);
@@ -139,16 +144,17 @@ export function densityController<T extends AuxiliaryLoss>(
       if (isPlain || state.taskLoss === undefined) state.taskLoss = smooth(state.taskLoss, taskLoss, BATCH_SMOOTHING);
       const { setpoint } = state;
       if (isPlain || setpoint === undefined) return;
-      const error = Math.max(-1, Math.min(1, (state.density - setpoint) / Math.max(setpoint, 1e-6)));
+      const error = Math.max(-1, Math.min(1, (state.density * state.ratio - setpoint) / Math.max(setpoint, 1e-6)));
       state.alpha = Math.max(LEAST_ALPHA, Math.min(LARGEST_ALPHA, state.alpha * Math.exp(GAIN * error)));
     },
     onEvaluate({ step, metric, density }) {
+      if (state.density !== undefined && state.density > 0) state.ratio = density / state.density;
       state.smoothed = smooth(state.smoothed, metric, METRIC_SMOOTHING);
       state.reference = plain ? plainMetric(plain, step) : Math.max(state.reference ?? -Infinity, state.smoothed);
       // Beside a plain run's, whose luck is of the same order and batches, one evaluation says less than several.
-      const isWithin = plain
-        ? state.smoothed >= state.reference - STEERED_SHARE * drop
-        : metric >= state.reference - drop;
+      const allowed = plain ? STEERED_SHARE * drop : drop;
+      const excess = state.reference - (plain ? state.smoothed : metric) - allowed;
+      const isWithin = excess <= 0;
       const wasWithin = state.wasWithin;
       state.wasWithin = isPlain || isWithin;
       if (state.wasWithin) {
@@ -158,7 +164,9 @@ export function densityController<T extends AuxiliaryLoss>(
       }
       // A density that is held is not left for one that has crept up meanwhile.
       const from = isHeld ? Math.min(density, state.setpoint ?? density) : density;
-      state.setpoint = Math.max(targetDensity, from * (isHeld ? Math.sqrt(RETREAT_DENSITY) : RETREAT_DENSITY));
+      const retreat =
+        1 + (RETREAT_DENSITY - 1) * Math.min(LARGEST_RETREAT, Math.max(0.5, excess / Math.max(allowed, 1e-3)));
+      state.setpoint = Math.max(targetDensity, from * retreat);
       // Once for each time that the budget is left: the density answers late, and alpha would be gone before it has.
       if (!wasWithin) return;
       state.descent = Math.sqrt(state.descent);
