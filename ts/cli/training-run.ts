@@ -99,7 +99,9 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const plainLoss = run.density && densityLoss(run.density.loss, base.info.activation);
     const settled = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
     if (budget && !valid?.examples.length) {
-      throw new DeftuneError('density budget: there is no validation data, expected an evaluation set: --valid-file FILE');
+      throw new DeftuneError(
+        'density budget: there is no validation data, expected an evaluation set: --valid-file FILE',
+      );
     }
     const loss = run.isPlain ? undefined : settled;
     const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
