@@ -147,6 +147,24 @@ test('once the density is held the aim no longer falls, and the last evaluation 
   t.true((falling.at(-1)?.density ?? 1) < 0.8 * at(400));
 });
 
+test('the pace that was lost to a metric that fell by chance comes back where it recovers', (t) => {
+  // How alpha grows in the last two steps, with these evaluations at 0.75 and the others at 0.8.
+  const growth = (misfortunes: readonly number[]): number => {
+    const controller = densityController(loss(), { maxMetricDrop: 1 });
+    let before = 0;
+    for (let step = 1; step <= 60; step++) {
+      if (step === 59) before = controller.weight;
+      controller.beginStep?.(step, 100);
+      controller.onStep?.({ taskLoss: 0.5, density: 0.3 });
+      if (step % 2 !== 0) continue;
+      controller.onEvaluate?.({ step, loss: 0.5, metric: misfortunes.includes(step) ? 0.75 : 0.8, density: 0.3 });
+    }
+    return controller.weight / before;
+  };
+  t.true(Math.abs(growth([24, 28, 32]) - growth([])) < 1e-9);
+  t.true(growth([54, 58]) < growth([]));
+});
+
 test('a target is held without a plain phase, whatever alpha was at first', (t) => {
   for (const first of [0.003, 0.3]) {
     const seen = run(densityController(loss(first), { targetDensity: 0.2 }));

@@ -158,6 +158,8 @@ export function densityController<T extends AuxiliaryLoss>(
       const wasWithin = state.wasWithin;
       state.wasWithin = isPlain || isWithin;
       if (state.wasWithin) {
+        // A retreat from what was but chance, with the learning rate at its highest, is made good.
+        if (!isPlain && excess <= -allowed / 2) state.descent = Math.max(descent, state.descent ** 2);
         // From where the density is, not from the last aim: one that runs ahead would drive alpha to its limit.
         if (!isHeld) state.setpoint = Math.max(targetDensity, density * state.descent);
         return;
