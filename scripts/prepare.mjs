@@ -53,7 +53,7 @@ function tool(name, { script: packagePath, args, sources, output }) {
     console.error(`prepare: ${script} is missing: run \`npm ci\` (with its devDependencies) first.`);
     process.exit(1);
   }
-  const stamp = join('.cache', `prepared-${output}`);
+  const stamp = join('.cache', `prepared-${output.replaceAll('/', '-')}`);
   // Begun before the sources are read, so that a change during the build counts as newer.
   const begun = new Date();
   // The stamp says how the step left its output: what came there in another way is not taken for this step's.
@@ -100,4 +100,13 @@ tool('TypeScript', {
   sources: ['ts', 'tsconfig.json', 'package-lock.json'],
   output: 'dist',
 });
+const glue = ['simd128', 'simd128-threads'].map((build) => `wasm/${build}/deftune_wasm.js`);
+if (glue.every((file) => existsSync(file))) {
+  tool('Web Worker in one file', {
+    script: '../scripts/inline-worker.mjs',
+    args: [],
+    sources: ['dist', 'scripts/inline-worker.mjs', 'package-lock.json', ...glue],
+    output: 'wasm/worker',
+  });
+}
 if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755);

@@ -85,3 +85,23 @@ wasmTest('a tokenizer from files', async (t) => {
   t.is(tokenizer.decode(tokenizer.encode('a good film').inputIds, { skipSpecialTokens: true }), 'a good film');
   t.throws(() => tokenizerFromFiles(new Map()), { message: /^the files: tokenizer\.json is missing/ });
 });
+
+wasmTest('an activation that is undefined leaves the adapter its own', async (t) => {
+  const { adapterToFiles, getPeftModel, modelFromFiles } = await browser();
+  const { WorkerSession } = await import('../../ts/web/worker-session.js');
+  const gelu = new URL('../fixtures/bert/gelu/model/', import.meta.url);
+  const model = new Map(
+    ['config.json', 'model.safetensors'].map((name) => [name, readFileSync(new URL(name, gelu))] as const),
+  );
+  const base = await modelFromFiles(model, { activation: 'relu' });
+  const adapter = adapterToFiles(getPeftModel(base, { method: 'lora', initLoraWeights: false, seed: 5 }), 'some/model');
+  const density = async (modelOptions: { activation?: string | undefined }): Promise<number> => {
+    const session = new WorkerSession(() => undefined);
+    await session.open({ model, adapter, modelOptions });
+    return (await session.evaluate([{ inputIds: [2, 5, 7, 3], label: 0, line: 1 }])).density;
+  };
+  // Of GELU nothing is zero.
+  const own = await density({});
+  t.true(own < 0.9, `density ${own}`);
+  t.is(await density({ activation: undefined }), own);
+});

@@ -1,6 +1,7 @@
 // The package as npm packs it: its entries checked by publint and attw, and the tarball installed, imported, required and bundled.
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -97,11 +98,22 @@ const BUNDLERS: Record<string, { install: string[]; build: string[]; page?: stri
   },
 };
 
-const MAIN = `import { createBackend, getPeftModel } from 'deftune';
+const MAIN = `import { createBackend, createWorkerTrainer, getPeftModel } from 'deftune';
 const backend = await createBackend();
 const y = backend.linear(backend.uploadF32(Float32Array.of(2), 1, 1), backend.uploadF32(Float32Array.of(3), 1, 1), 0);
-document.title = [backend.isaName(), typeof getPeftModel, backend.readF32(y)[0]].join(' ');
+const trainer = await createWorkerTrainer({
+  model: 'model',
+  peft: { method: 'lora', r: 2 },
+  trainRecords: [{ inputIds: [2, 5, 7, 3], label: 0, line: 1 }],
+  args: { maxSteps: 2 },
+});
+const { steps } = await trainer.train();
+document.title = [
+  ...[backend.isaName(), typeof getPeftModel, backend.readF32(y)[0]],
+  ...[steps, 'steps on', trainer.info.threads, trainer.info.isa],
+].join(' ');
 `;
+const MODEL = join(root, 'test/fixtures/bert/relu/model');
 
 /** A fresh project with the tarball in it; undefined, with a message, where npm's registry cannot be reached. */
 function project(t: ExecutionContext): string | undefined {
@@ -181,13 +193,19 @@ for (const [name, { build, page }] of Object.entries(BUNDLERS)) {
       return;
     }
     if (page !== undefined) writeFileSync(join(dist, 'index.html'), `<!doctype html>${page}\n`);
+    cpSync(MODEL, join(dist, 'model'), { recursive: true });
     const site = await serveFolder(dist);
     const browser = await launch();
     try {
       const tab = await browser.newPage();
       await tab.goto(site.address);
-      await tab.waitForFunction(() => document.title.endsWith(' 6'), undefined, { timeout: 60_000 });
-      t.is(await tab.title(), 'relaxed-simd function 6');
+      tab.on('pageerror', ({ message }) => {
+        t.log(`page: ${message}`);
+      });
+      await tab.waitForFunction(() => document.title.includes('steps'), undefined, { timeout: 40_000 });
+      const cores = await tab.evaluate(() => navigator.hardwareConcurrency);
+      const threads = name === 'vite' || name === 'webpack' ? Math.min(8, cores) : 1;
+      t.is(await tab.title(), `relaxed-simd function 6 2 steps on ${threads} relaxed-simd`);
     } finally {
       await browser.close();
       site.close();

@@ -1,5 +1,6 @@
 import loadGlue, { WasmBackend } from '../../wasm/simd128/deftune_wasm.js';
 import { DeftuneError } from '../error.js';
+import { inlinedBytes } from '../io/inlined-bytes.js';
 import type { Backend } from './backend.js';
 import { relaxedSimdProbe } from './relaxed-simd-probe.js';
 import type { SharedWasm } from './wasm-helpers-browser.js';
@@ -39,8 +40,7 @@ export async function loadWasm(threads: boolean, source?: WasmSource): Promise<L
         );
       }
     }
-    await loadPackaged(isRelaxed);
-    return { WasmBackend };
+    return await loadGiven(await compilePackaged());
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new DeftuneError(
@@ -92,13 +92,14 @@ function sharedFile(isRelaxed: boolean): URL {
     : new URL('../../wasm/simd128-threads/deftune_wasm_bg.wasm', import.meta.url);
 }
 
-/** From the file in this package, or, where the bundler has left that behind (esbuild, Rollup), from the copy in a script. */
-async function loadPackaged(isRelaxed: boolean): Promise<void> {
+/** The module without threads: the file in this package, or, where the bundler has left that behind (esbuild, Rollup), the copy in a script. */
+export async function compilePackaged(): Promise<WebAssembly.Module> {
+  const isRelaxed = WebAssembly.validate(relaxedSimdProbe);
   const file = isRelaxed
     ? new URL('../../wasm/relaxed/deftune_wasm_bg.wasm', import.meta.url)
     : new URL('../../wasm/simd128/deftune_wasm_bg.wasm', import.meta.url);
   try {
-    await loadGlue({ module_or_path: file });
+    return await compile(file);
   } catch (error) {
     let text: string;
     try {
@@ -108,11 +109,6 @@ async function loadPackaged(isRelaxed: boolean): Promise<void> {
     } catch {
       throw error;
     }
-    await loadGlue({ module_or_path: await decompress(text) });
+    return WebAssembly.compile(await inlinedBytes(text));
   }
-}
-
-async function decompress(text: string): Promise<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
 }

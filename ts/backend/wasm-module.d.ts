@@ -9,7 +9,7 @@ declare module '*/deftune_wasm.js' {
     memory?: WebAssembly.Memory;
   }): Promise<unknown>;
 }
-/** The module's bytes, gzipped, in base64. */
+/** The bytes of a module, or of the worker's script: gzipped, in base64. */
 declare module '*/inline.js' {
   const text: string;
   export default text;

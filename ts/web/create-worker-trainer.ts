@@ -1,4 +1,5 @@
 import { DeftuneError } from '../error.js';
+import { startWorker } from './start-worker.js';
 import type { FromWorker, ToWorker, WorkerCalls, WorkerEvents, WorkerInfo, WorkerJob } from './worker-protocol.js';
 
 /** Told of what happens in the worker. */
@@ -52,8 +53,9 @@ export interface WorkerTrainer {
  * @throws DeftuneError where the model, the adapter or the records do not fit, or the worker cannot be started
  */
 export async function createWorkerTrainer(options: WorkerTrainerOptions): Promise<WorkerTrainer> {
-  const { signal, createWorker = startWorker, onStep, onEvaluate, onSave, onSkip, onProgress, ...job } = options;
-  const connection = new Connection(createWorker(), { onStep, onEvaluate, onSave, onSkip, onProgress });
+  const { signal, createWorker, onStep, onEvaluate, onSave, onSkip, onProgress, ...job } = options;
+  const { worker, wasm } = createWorker ? { worker: createWorker(), wasm: undefined } : await startWorker();
+  const connection = new Connection(worker, { onStep, onEvaluate, onSave, onSkip, onProgress });
   const stop = (): void => {
     connection.control('stop');
   };
@@ -65,7 +67,11 @@ export async function createWorkerTrainer(options: WorkerTrainerOptions): Promis
   };
   let info: WorkerInfo;
   try {
-    info = await connection.call('open', job);
+    info = await connection.call('open', {
+      ...job,
+      model: typeof job.model === 'string' ? absolute(job.model) : job.model,
+      wasm: (isAddress(job.wasm) ? absolute(job.wasm) : job.wasm) ?? wasm,
+    });
   } catch (error) {
     terminate();
     throw error;
@@ -90,9 +96,13 @@ export async function createWorkerTrainer(options: WorkerTrainerOptions): Promis
   };
 }
 
-function startWorker(): Worker {
-  // Spelled out in this form, so that bundlers find the file.
-  return new Worker(new URL('./training-worker.js', import.meta.url), { type: 'module' });
+function isAddress(source: WorkerJob['wasm']): source is string | URL {
+  return typeof source === 'string' || source instanceof URL;
+}
+
+/** An address as the page means it: the worker has another base. */
+function absolute(address: string | URL): string {
+  return new URL(address, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 }
 
 /** The page's end of the messages. */
@@ -107,7 +117,7 @@ class Connection {
   ) {
     worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
       if ('event' in data) (listeners[data.event] as ((...values: unknown[]) => void) | undefined)?.(...data.values);
-      else this.settle(data);
+      else if ('id' in data) this.settle(data);
     });
     worker.addEventListener('error', ({ message }) => {
       this.end(new DeftuneError(`the worker failed: ${message || 'its script could not be loaded'}`));
@@ -137,7 +147,7 @@ class Connection {
     this.waiting.clear();
   }
 
-  private settle(answer: Exclude<FromWorker, { event: unknown }>): void {
+  private settle(answer: Extract<FromWorker, { id: number }>): void {
     const call = this.waiting.get(answer.id);
     this.waiting.delete(answer.id);
     if ('result' in answer) call?.resolve(answer.result);

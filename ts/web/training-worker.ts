@@ -39,3 +39,5 @@ function buffersOf(result: unknown): Transferable[] {
       : ((result as { layers?: { values: Float32Array }[] } | undefined)?.layers ?? []).map(({ values }) => values);
   return arrays.filter((array) => ArrayBuffer.isView(array)).map(({ buffer }) => buffer as ArrayBuffer);
 }
+
+worker.postMessage({ isReady: true });

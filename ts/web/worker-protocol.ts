@@ -19,7 +19,10 @@ export interface WorkerJob {
   /** Name of the cache for a model that is fetched; see `fetchModel`. */
   cache?: string | false | undefined;
   modelOptions?:
-    | (Pick<ModelOptions, 'numLabels' | 'labelNames' | 'dropout' | 'seed' | 'precision'> & {
+    | (Pick<
+        ModelOptions,
+        'numLabels' | 'labelNames' | 'dropout' | 'seed' | 'precision' | 'activation' | 'activationThresholds'
+      > & {
         head?: string | undefined;
       })
     | undefined;
@@ -92,8 +95,9 @@ export type ToWorker =
     }[keyof WorkerCalls]
   | { control: 'pause' | 'resume' | 'stop' };
 
-/** From the worker: the answer to a call, or an event. */
+/** From the worker: that it runs, the answer to a call, or an event. */
 export type FromWorker =
+  | { isReady: true }
   | { id: number; result: unknown }
   | { id: number; error: string; isExpected: boolean }
   | { [Name in keyof WorkerEvents]: { event: Name; values: WorkerEvents[Name] } }[keyof WorkerEvents];

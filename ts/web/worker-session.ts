@@ -86,8 +86,9 @@ export class WorkerSession implements Calls {
     const resolved = labels.train ?? labels.evaluation;
     const notices: string[] = [];
     const base = modelIn(folder, {
-      activation: adapter?.sidecar.activation,
       ...modelOptions,
+      // An option that is there and undefined is none.
+      activation: modelOptions.activation ?? adapter?.sidecar.activation,
       head: labels.head,
       numLabels: modelOptions.numLabels ?? labels.numLabels ?? adapter?.numLabels,
       labelNames: labels.labelNames,
