@@ -104,7 +104,7 @@ const y = backend.linear(backend.uploadF32(Float32Array.of(2), 1, 1), backend.up
 const trainer = await createWorkerTrainer({
   model: 'model',
   peft: { method: 'lora', r: 2 },
-  trainRecords: [{ inputIds: [2, 5, 7, 3], label: 0, line: 1 }],
+  trainRecords: [0, 1].map((label) => ({ inputIds: [2, 5 + label, 7, 3], label, line: 1 + label })),
   args: { maxSteps: 2 },
 });
 const { steps } = await trainer.train();
