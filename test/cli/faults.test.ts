@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { checkpointDirectory, checkpointSteps } from '../../ts/train/checkpoint-directory-node.js';
 import { fixture, recordsOf } from './fixtures.js';
-import { readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
+import { endWhen, readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
 
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 /** Kills; DEFTUNE_FAULTS=1000 for a long run. */
@@ -101,16 +101,9 @@ test.serial('SIGTERM while an evaluation is awaited: saved, 143, and on from the
   t.true(existsSync(records));
   await runDeftune(t, args('whole'));
   const log = join(folder, 'broken.jsonl');
-  const code = await new Promise<number | null>((done) => {
-    const child = spawn(process.execPath, [program, ...args('broken')], { stdio: 'ignore' });
-    const watch = setInterval(() => {
-      // Step 3 is written, and the evaluation after it is running.
-      if (!existsSync(log) || !readFileSync(log, 'utf8').includes('"step":3,')) return;
-      clearInterval(watch);
-      child.kill('SIGTERM');
-    }, 1);
-    child.on('exit', done);
-  });
+  // Step 3 is written, and the evaluation after it is running.
+  const isTime = (): boolean => existsSync(log) && readFileSync(log, 'utf8').includes('"step":3,');
+  const code = await endWhen(args('broken'), isTime, 'SIGTERM');
   t.is(code, 143);
   t.deepEqual(checkpointSteps(join(folder, 'broken')), [3]);
   const { resumedAfter } = await runJson(t, [...args('broken'), '--resume']);

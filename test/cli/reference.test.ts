@@ -1,14 +1,9 @@
 // `train --max-metric-drop`: the plain run that the drop is counted from is trained first, kept, reused, resumed, or named.
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { fixture, recordsOf } from './fixtures.js';
-import { readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
-
-const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+import { endWhen, readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
 
 interface Point {
   step: number;
@@ -43,8 +38,7 @@ const BUDGET = ['--max-metric-drop', 1];
 
 test('the plain run comes first, is the one that train makes without a density loss, and can be named instead', async (t) => {
   const folder = temporaryFolder(t);
-  const [budget, plain, named] = ['budget', 'plain', 'named'].map((name) => runIn(folder, name));
-  if (!budget || !plain || !named) return;
+  const [budget, plain, named] = [runIn(folder, 'budget'), runIn(folder, 'plain'), runIn(folder, 'named')];
   const summary = await runJson(t, [...budget.args, ...BUDGET]);
   const reference = summary['reference'] as Point & { directory: string };
   const alone = await runJson(t, [...plain.args, '--eval-steps', 0.04]);
@@ -82,18 +76,7 @@ test('interrupted in the plain run or after it, the run goes on to the same adap
   const args = [...cut.args, ...BUDGET, '--save-steps', 5, '--resume'];
   // Once in the plain run, once in the other.
   for (const sign of [join(cut.out, 'plain', 'checkpoint-10'), join(cut.out, 'checkpoint-10')]) {
-    const code = await new Promise((done) => {
-      const child = spawn(process.execPath, [program, ...args.map(String)], { stdio: 'ignore' });
-      const timer = setInterval(() => {
-        if (!existsSync(sign)) return;
-        clearInterval(timer);
-        child.kill('SIGTERM');
-      }, 2);
-      child.on('exit', (exit) => {
-        clearInterval(timer);
-        done(exit);
-      });
-    });
+    const code = await endWhen(args, () => existsSync(sign), 'SIGTERM');
     t.true([143, 0].includes(code as number), String(code));
   }
   await runDeftune(t, args);

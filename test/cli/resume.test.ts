@@ -1,14 +1,10 @@
 // Runs that are killed, interrupted or damaged, and go on: nothing is lost, and nothing differs.
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { fixture, recordsOf } from './fixtures.js';
-import { readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
+import { endWhen, readLines, runDeftune, runJson, temporaryFolder, writeLines } from './run-deftune.js';
 
-const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const STEPS = 400;
 
 interface Run {
@@ -28,21 +24,10 @@ function runOf(t: ExecutionContext, name: string, folder = temporaryFolder(t)): 
   return { args: [...args, ...settings, '--dropout', 0.1, '--seed', 3], out, log };
 }
 
-/** Starts a run and ends it with a signal as soon as its log has `steps` lines, or after its end. @returns exit code, or the signal */
+/** Ends a run as soon as its log has `steps` lines. */
 function endAfter(args: readonly (string | number)[], log: string, steps: number, signal: NodeJS.Signals) {
-  return new Promise<number | NodeJS.Signals | null>((done) => {
-    const child = spawn(process.execPath, [program, ...args.map(String)], { stdio: 'ignore' });
-    const timer = setInterval(() => {
-      const lines = existsSync(log) ? readFileSync(log, 'utf8').split('\n').length - 1 : 0;
-      if (lines < steps) return;
-      clearInterval(timer);
-      child.kill(signal);
-    }, 5);
-    child.on('exit', (code, endedBy) => {
-      clearInterval(timer);
-      done(code ?? endedBy);
-    });
-  });
+  const lines = (): number => (existsSync(log) ? readFileSync(log, 'utf8').split('\n').length - 1 : 0);
+  return endWhen(args, () => lines() >= steps, signal);
 }
 
 /** What each step of a log says but for its seconds; every line of one step must say the same. */

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +70,28 @@ export async function runDeftune(
   } finally {
     give();
   }
+}
+
+/** Starts the built command and ends it with a signal as soon as it is time. @returns exit code, or the signal that ended it */
+export function endWhen(
+  args: readonly (string | number)[],
+  isTime: () => boolean,
+  signal: NodeJS.Signals,
+): Promise<number | NodeJS.Signals | null> {
+  assertBuilt();
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [program, ...args.map(String)], { stdio: 'ignore' });
+    const timer = setInterval(() => {
+      if (!isTime()) return;
+      // Once: a second one ends it at once.
+      clearInterval(timer);
+      child.kill(signal);
+    }, 2);
+    child.on('exit', (code, endedBy) => {
+      clearInterval(timer);
+      done(code ?? endedBy);
+    });
+  });
 }
 
 /** As {@link runDeftune} with --json: the parsed result. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { DeftuneError } from '../error.js';
 import { fileExists } from '../io/files-node.js';
-import { readAdapter, saveAdapter, type Sidecar } from '../peft/peft-files-node.js';
+import { readAdapter, saveAdapter, SIDECAR, type Sidecar } from '../peft/peft-files-node.js';
 import type { TrainResult } from '../train/trainer.js';
 import { trainingRun, type Saving, type TrainingRun } from './training-run.js';
 
@@ -10,15 +10,18 @@ import { trainingRun, type Saving, type TrainingRun } from './training-run.js';
 export interface PlainReference {
   /** The adapter's folder. */
   directory: string;
-  /** Of the run, in order; of an aborted one those so far. */
+  /** Of the run, in order. */
   evaluations: TrainResult['evaluations'];
-  ended: TrainResult['ended'];
-  /** Steps done. */
+}
+
+/** Of a run that was stopped: the steps that it has done, and the folder of its checkpoints. */
+export interface Interruption {
   steps: number;
+  out: string;
 }
 
 const point = z.object({ step: z.number(), loss: z.number(), metric: z.number(), density: z.number() });
-const evaluated = z.object({ density: z.null(), steps: z.number(), evaluations: z.array(point).min(1) });
+const evaluated = z.object({ density: z.null(), evaluations: z.array(point).min(1) });
 
 /** Folder of the plain run inside that of the sparse one. */
 export const plainFolder = (out: string): string => join(out, 'plain');
@@ -39,12 +42,16 @@ export function readReference(directory: string): PlainReference {
 /**
  * Trains the plain run beside a sparse one: same seed, order and dropout, no density loss, no gates. Its adapter is written to the
  * folder `plain` of the other's, with its checkpoints where the run keeps any. A resumed run takes what is there.
+ *
+ * @returns the reference, or where the run was interrupted
  */
-export async function trainReference(run: TrainingRun & { out: string; saving: Saving }): Promise<PlainReference> {
+export async function trainReference(
+  run: TrainingRun & { out: string; saving: Saving },
+): Promise<{ reference: PlainReference } | { interrupted: Interruption }> {
   const { out: directory, options, saving } = run;
-  if (saving.resume && fileExists(join(directory, 'deftune.json'))) {
+  if (saving.resume && fileExists(join(directory, SIDECAR))) {
     const stored = referenceIn(readAdapter(directory).sidecar, directory);
-    if (stored) return stored;
+    if (stored) return { reference: stored };
   }
   const { model, result, densityRecord, method } = await trainingRun({
     ...run,
@@ -53,11 +60,10 @@ export async function trainReference(run: TrainingRun & { out: string; saving: S
   });
   try {
     const { evaluations, ended, steps, seconds } = result;
-    if (ended !== 'aborted') {
-      const training = { method, density: null, steps, seconds, evaluations };
-      saveAdapter(model, directory, options.model, { density: densityRecord, training });
-    }
-    return { directory, evaluations, ended, steps };
+    if (ended === 'aborted') return { interrupted: { steps, out: directory } };
+    const training = { method, density: null, steps, seconds, evaluations };
+    saveAdapter(model, directory, options.model, { density: densityRecord, training });
+    return { reference: { directory, evaluations } };
   } finally {
     model.base.dispose();
   }
@@ -65,5 +71,5 @@ export async function trainReference(run: TrainingRun & { out: string; saving: S
 
 function referenceIn({ training }: Sidecar, directory: string): PlainReference | undefined {
   const { data } = evaluated.safeParse(training);
-  return data && { directory, evaluations: data.evaluations, ended: 'done', steps: data.steps };
+  return data && { directory, evaluations: data.evaluations };
 }

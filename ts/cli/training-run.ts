@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../backend/backend.js';
-import { densityController } from '../density/density-controller.js';
-import { densityLoss } from '../density/density-loss.js';
+import { densityTerm } from '../density/density-term.js';
 import { DeftuneError } from '../error.js';
 import { showValue } from '../io/show-value.js';
 import type { Example } from '../data/batching.js';
@@ -96,14 +95,13 @@ export async function trainingRun(run: TrainingRun): Promise<FinishedRun> {
     const train = await prepare(data.train as LabelledFile);
     const valid = data.valid && (await prepare(data.valid));
     const { budget } = run.density ?? {};
-    const plainLoss = run.density && densityLoss(run.density.loss, base.info.activation);
-    const settled = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    const term = run.density && densityTerm(run.density.loss, budget, base.info.activation);
     if (budget && !valid?.examples.length) {
       throw new DeftuneError(
         'density budget: there is no validation data, expected an evaluation set: --valid-file FILE',
       );
     }
-    const loss = run.isPlain ? undefined : settled;
+    const loss = run.isPlain ? undefined : term;
     const auxiliaryLosses = [...(loss ? [loss] : []), ...gatePenalty(model)];
     const recorder = new DensityRecorder(auxiliaryLosses);
     const store = run.saving?.store(model, recorder) ?? (loss && budget && checkpointMemory());

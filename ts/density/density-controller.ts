@@ -116,7 +116,7 @@ export function densityController<T extends AuxiliaryLoss>(
     ...{ reference: undefined, smoothed: undefined, wasWithin: true },
   };
   const plain = reference && smoothedCurve(reference);
-  const plainEnd = reference && [...reference].sort((a, b) => a.step - b.step).at(-1)?.metric;
+  const plainEnd = plain?.at(-1)?.metric;
   let isPlain = true;
   let isHeld = false;
   const limits = [
@@ -202,15 +202,22 @@ const smooth = (before: number | undefined, value: number, share: number): numbe
  */
 const lossScale = (taskLoss: number | undefined): number => Math.max(1, (taskLoss ?? 0) / Math.LN2);
 
-/** Steps and smoothed metrics, in the steps' order. */
-function smoothedCurve(evaluations: readonly { step: number; metric: number }[]): { step: number; metric: number }[] {
+/** An evaluation of the plain run, and its metric smoothed. */
+interface PlainPoint {
+  step: number;
+  metric: number;
+  smoothed: number;
+}
+
+/** In the steps' order. */
+function smoothedCurve(evaluations: readonly { step: number; metric: number }[]): PlainPoint[] {
   let smoothed: number | undefined;
   return [...evaluations]
     .sort((a, b) => a.step - b.step)
-    .map(({ step, metric }) => ({ step, metric: (smoothed = smooth(smoothed, metric, METRIC_SMOOTHING)) }));
+    .map(({ step, metric }) => ({ step, metric, smoothed: (smoothed = smooth(smoothed, metric, METRIC_SMOOTHING)) }));
 }
 
-/** The curve's metric at a step: that of the last evaluation up to it, else of the first. */
-function plainMetric(curve: readonly { step: number; metric: number }[], step: number): number {
-  return ([...curve].reverse().find((evaluation) => evaluation.step <= step) ?? curve[0])?.metric ?? Number.NaN;
+/** The curve's smoothed metric at a step: that of the last evaluation up to it, else of the first. */
+function plainMetric(curve: readonly PlainPoint[], step: number): number {
+  return ([...curve].reverse().find((evaluation) => evaluation.step <= step) ?? curve[0])?.smoothed ?? Number.NaN;
 }

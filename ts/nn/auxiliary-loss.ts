@@ -1,6 +1,16 @@
 import type { ForwardContext } from './forward-context.js';
 import type { Tensor } from '../tensor/tensor.js';
 
+/** What is told of an evaluation on the way. */
+export interface EvaluationPoint {
+  step: number;
+  /** Mean task loss. */
+  loss: number;
+  /** Main metric, larger is better. */
+  metric: number;
+  density: number;
+}
+
 /** A term added to the task loss: L = L_task + weight · value. The trainer does not know what it measures. */
 export interface AuxiliaryLoss {
   /** Key in the log. */
@@ -13,10 +23,10 @@ export interface AuxiliaryLoss {
   beginStep?(step: number, totalSteps: number): void;
   /** Told of each step's task loss and of the density of its batches. */
   onStep?(losses: { taskLoss: number; density: number }): void;
-  /** Told of each evaluation: its mean task loss, main metric (larger is better) and density. */
-  onEvaluate?(evaluation: { step: number; loss: number; metric: number; density: number }): void;
+  /** Told of each evaluation. */
+  onEvaluate?(evaluation: EvaluationPoint): void;
   /** What evaluations are compared by in place of the metric, larger is better: where a loss is out for more than the metric. */
-  score?(evaluation: { step: number; loss: number; metric: number; density: number }): number;
+  score?(evaluation: EvaluationPoint): number;
   /** What a resumed run must know, as plain data. */
   state?(): unknown;
   load?(state: unknown): void;

@@ -22,6 +22,7 @@ import { DEFAULT_ADAPTER, type PeftModel } from './peft-model.js';
 export {
   addStoredAdapter,
   applyAdapter,
+  SIDECAR,
   skippedMlps,
   withGateSettings,
   type Sidecar,

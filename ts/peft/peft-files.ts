@@ -21,7 +21,8 @@ export const ADAPTER_CONFIG = 'adapter_config.json';
 /** The adapter's tensors, as peft calls their file. */
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 /** Our own settings and measurements: peft drops keys it does not know. */
-const SIDECAR = 'deftune.json';
+/** File of what is ours beside an adapter. */
+export const SIDECAR = 'deftune.json';
 
 /** What a whole model needs beside its weights and config. */
 const COMPANIONS = [

@@ -1,13 +1,6 @@
 import type { TensorToStore } from '../io/safetensors.js';
+import type { EvaluationPoint } from '../nn/auxiliary-loss.js';
 import type { OptimizerState } from './optimizer.js';
-
-/** What a run is followed by. */
-export interface EvaluationPoint {
-  step: number;
-  loss: number;
-  metric: number;
-  density: number;
-}
 
 /** Everything a run needs to go on as if it had never stopped. Random numbers come from seed and step, so that they need no state. */
 export interface TrainingState {
@@ -21,8 +14,8 @@ export interface TrainingState {
 
 /** What the loop itself remembers: plain data. */
 export interface ProgressState {
-  /** The best evaluation so far: its step, its value, and what the value was made of. */
-  best?: { step: number; value: number; loss: number; metric: number; density: number } | undefined;
+  /** The best evaluation so far: its value, and what the value was made of. */
+  best?: (EvaluationPoint & { value: number }) | undefined;
   /** Evaluations so far, in order; undefined before the first. */
   evaluations?: EvaluationPoint[] | undefined;
   /** Evaluations since the best one that were no better. */

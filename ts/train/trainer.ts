@@ -1,9 +1,9 @@
 import { batchIndices, type Example } from '../data/batching.js';
 import { DeftuneError } from '../error.js';
-import type { AuxiliaryLoss } from '../nn/auxiliary-loss.js';
+import type { AuxiliaryLoss, EvaluationPoint } from '../nn/auxiliary-loss.js';
 import type { PeftModel } from '../peft/peft-model.js';
 import { scope } from '../tensor/scope.js';
-import type { CheckpointStore, EvaluationPoint, ProgressState, TrainingState } from './checkpoint.js';
+import type { CheckpointStore, ProgressState, TrainingState } from './checkpoint.js';
 import { evaluate, type Evaluation } from './evaluate.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { optimizerNamed, type Optimizer } from './optimizer.js';

@@ -6,8 +6,7 @@ import { getTask } from '../data/tasks/index.js';
 import { taskWords, type TaskWords } from '../data/text-to-text.js';
 import { hasTokenizer, tokenizerIn } from '../data/tokenizer-files.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { densityController } from '../density/density-controller.js';
-import { densityLoss } from '../density/density-loss.js';
+import { densityTerm } from '../density/density-term.js';
 import { DeftuneError } from '../error.js';
 import { textLimit } from '../heads/encode-text.js';
 import { prepareExamples } from '../heads/prepare-examples.js';
@@ -111,8 +110,7 @@ export class WorkerSession implements Calls {
     };
     const trainDataset = examples(trainRecords, 'training', labels.train);
     const evalDataset = examples(evalRecords, 'validation', labels.evaluation);
-    const plainLoss = density && densityLoss(density, base.info.activation);
-    const loss = plainLoss && budget ? densityController(plainLoss, budget) : plainLoss;
+    const loss = density && densityTerm(density, budget, base.info.activation);
     const { checkpoints } = job;
     const store = checkpoints
       ? await opfsCheckpoints(checkpoints.name, { ...checkpoints, onNotice: (notice) => notices.push(notice) })

@@ -24,7 +24,13 @@ import { JsonLinesWriter } from '../json-lines-writer.js';
 import { loadData } from '../load-data.js';
 import { addRunOptions, integer, type RunOptions } from '../options.js';
 import { print, warn } from '../output.js';
-import { plainFolder, readReference, trainReference, type PlainReference } from '../plain-reference.js';
+import {
+  plainFolder,
+  readReference,
+  trainReference,
+  type Interruption,
+  type PlainReference,
+} from '../plain-reference.js';
 import { trainingRun, type FinishedRun, type Saving, type TrainingRun } from '../training-run.js';
 import { describeDensity } from '../ui/describe-density.js';
 import { describeGates } from '../ui/describe-gates.js';
@@ -101,7 +107,7 @@ export const train = addRunOptions(
     };
     const callbacks = await loggers(options);
     const interruption = catchSignals();
-    const { run, reference } = await runs({ options, data, backend, signal: interruption.signal }, settings, {
+    const outcome = await runs({ options, data, backend, signal: interruption.signal }, settings, {
       callbacks,
       onStep: write,
       onEvaluate: write,
@@ -109,9 +115,8 @@ export const train = addRunOptions(
       log?.close();
       interruption.release();
     });
-    const { steps, ended } = run?.result ?? (reference as PlainReference);
-    if (!run || ended === 'aborted') {
-      const out = run ? options.out : plainFolder(options.out);
+    if ('interrupted' in outcome) {
+      const { steps, out } = outcome.interrupted;
       const resume = `checkpoint: ${out}/checkpoint-${steps}; --resume goes on from it`;
       print(
         { interrupted: true, steps, out: options.out },
@@ -121,6 +126,7 @@ export const train = addRunOptions(
       process.exitCode = interruption.exitCode();
       return;
     }
+    const { run, reference } = outcome;
     const { model, result } = run;
     const { evaluation } = result;
     const plain = reference?.evaluations.at(-1);
@@ -149,7 +155,7 @@ export const train = addRunOptions(
     saveAdapter(model, options.out, options.model, { density: run.densityRecord, training: summary });
     for (const notice of run.notices) process.stderr.write(`note: ${notice}\n`);
     warn(run.warnings);
-    const outcome = evaluation
+    const scored = evaluation
       ? `${evaluation.metricName} ${formatMetric(evaluation.metric)}, ${describeDensity(evaluation)} on ${run.validExamples} validation examples`
       : `loss ${last?.loss.toFixed(4)}, ${describeDensity(last ?? { density: Number.NaN })} at the last step`;
     print(
@@ -157,7 +163,7 @@ export const train = addRunOptions(
       [
         `${run.method}; ${model.describeTrainable()}`,
         `${result.steps} steps in ${formatSeconds(result.seconds)} on ${describeMachine(backend)}`,
-        outcome,
+        scored,
         ...(reference && plain ? [describeReference(plain, reference.directory)] : []),
         ...(model.layerGates ? [describeGates(model.layerGates)] : []),
         ...run.otherSets.map(({ name, evaluation }) => describeEvaluation(evaluation, name)),
@@ -172,25 +178,27 @@ async function runs(
   own: Pick<TrainingRun, 'data' | 'backend' | 'signal'> & { options: TrainOptions },
   density: DensitySettings | undefined,
   listeners: Pick<TrainingRun, 'callbacks' | 'onStep' | 'onEvaluate'>,
-): Promise<{ run: FinishedRun | undefined; reference: PlainReference | undefined }> {
+): Promise<{ run: FinishedRun; reference: PlainReference | undefined } | { interrupted: Interruption }> {
   const { options } = own;
   const shared = { ...own, seed: options.seed, isGated: options.layerGates };
-  const label = density ? 'DEFT' : 'PEFT';
   let reference: PlainReference | undefined;
   if (density?.budget?.maxMetricDrop !== undefined && options.reference !== 'none') {
     const out = plainFolder(options.out);
-    reference =
+    const label = 'PEFT, for the budget';
+    const outcome =
       options.reference === undefined
-        ? await trainReference({ ...shared, density, label: 'PEFT, for the budget', out, saving: saving(options, out) })
-        : readReference(options.reference);
-    if (reference.ended === 'aborted') return { run: undefined, reference };
+        ? await trainReference({ ...shared, density, label, out, saving: saving(options, out) })
+        : { reference: readReference(options.reference) };
+    if ('interrupted' in outcome) return outcome;
+    reference = outcome.reference;
   }
   const run = await trainingRun({
-    ...{ ...shared, ...listeners, label },
+    ...{ ...shared, ...listeners, label: density ? 'DEFT' : 'PEFT' },
     density: withReference(density, reference?.evaluations),
     saving: saving(options, options.out),
   });
-  return { run, reference };
+  const { ended, steps } = run.result;
+  return ended === 'aborted' ? { interrupted: { steps, out: options.out } } : { run, reference };
 }
 
 /** What else is told of the run. */

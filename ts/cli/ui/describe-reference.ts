@@ -1,4 +1,4 @@
-import type { EvaluationPoint } from '../../train/checkpoint.js';
+import type { EvaluationPoint } from '../../nn/auxiliary-loss.js';
 import { formatMetric, formatPercent } from './format.js';
 
 /** One line for people: the last evaluation of the plain run that a budget was counted from. */
