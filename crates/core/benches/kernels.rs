@@ -18,12 +18,15 @@
 //! | `chosen P T f32\|bf16`, `chosen-sampled ...` | the same with blocks dense or compact by the crossover |
 //! | `compact P T f32` | seconds of compaction |
 //! | `mlp P T f32\|bf16` | seconds of forward and backward of a frozen MLP (768, 3072, 768) with ReLU at P % |
+//! | `attention T P LENGTH...`, `attention-backward ...` | seconds of attention, 12 heads of 64, a sequence for each length, P percent dropout |
 //! | `forget` | 0; frees what the works hold |
 
 use deftune_core::engine::Engine;
 use deftune_core::matmul::{Accumulate, PackedB, Precision, matmul, matmul_at_b, matmul_row_blocks};
 use deftune_core::memory::AlignedBuf;
 use deftune_core::ops::activation::ActivationKind;
+use deftune_core::ops::attention::{self, AttentionShape};
+use deftune_core::rng::Stream;
 #[cfg(target_arch = "x86_64")]
 use deftune_core::simd::{Bf16Unit, amx, avx512_bf16};
 use deftune_core::simd::{Isa, Kernel, Simd, dispatch};
@@ -235,6 +238,10 @@ impl Bench {
             }
             "at-b" => self.transposed(number(1)?, number(2)?, number(3)?, number(4)?),
             "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?, precision(words.get(2))?),
+            "attention" | "attention-backward" => {
+                let lengths = (3..words.len()).map(number).collect::<Result<Vec<_>, _>>()?;
+                self.attention(words[0] == "attention", number(1)?, number(2)? as f32 / 100.0, &lengths)
+            }
             "mlp" => self.mlp(percent(words)?, number(2)?, words.get(3).copied().unwrap_or_default()),
             _ => self.sparse(words[0], percent(words)?, number(2)?, precision(words.get(3))?),
         }
@@ -260,6 +267,47 @@ impl Bench {
             matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|_, block| {
                 black_box(block.len());
             })
+        }))
+    }
+
+    fn attention(&mut self, forward: bool, threads: usize, dropout: f32, lengths: &[usize]) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let mut cu = vec![0];
+        for length in lengths {
+            cu.push(cu[cu.len() - 1] + *length as i32);
+        }
+        let (heads, head_dim) = (12, 64);
+        let rows = lengths.iter().sum::<usize>();
+        let size = rows * heads * head_dim;
+        let buffer = |seed| AlignedBuf::from_slice(&numbers(size, seed)).map_err(message);
+        let [q, k, v, dout] = [1, 2, 3, 4].map(buffer);
+        let (q, k, v, dout) = (q?, k?, v?, dout?);
+        let [out, dq, dk, dv] = [5, 6, 7, 8].map(buffer);
+        let (mut out, mut dq, mut dk, mut dv) = (out?, dq?, dk?, dv?);
+        let mut lse = vec![0.0; rows * heads];
+        let mut step = move |forward: bool| {
+            let shape = AttentionShape {
+                cu_q: &cu,
+                cu_k: &cu,
+                heads,
+                head_dim,
+                causal: false,
+                scale: 0.125,
+                dropout,
+                stream: Stream { seed: 1, stream: 2 },
+                bias: None,
+            };
+            if forward {
+                attention::forward(isa, &pool, &shape, &q, &k, &v, &mut out, &mut lse)
+            } else {
+                attention::backward(
+                    isa, &pool, &shape, &q, &k, &v, &out, &lse, &dout, &mut dq, &mut dk, &mut dv, None,
+                )
+            }
+        };
+        step(true).map_err(message)?;
+        Ok(Box::new(move || {
+            step(forward).unwrap_or_else(|error| panic!("{error}"))
         }))
     }
 

@@ -23,11 +23,11 @@ impl Stream {
         mix(mix(index.wrapping_add(self.key())) ^ self.key().rotate_left(16))
     }
 
-    /// The same for elements `index .. index + LANES`.
+    /// The same for LANES elements.
     #[inline(always)]
-    pub fn bits_simd<S: Simd>(self, s: S, index: u32) -> S::I {
+    pub fn bits_simd<S: Simd>(self, s: S, indices: S::I) -> S::I {
         let key = self.key();
-        let first = mix_simd(s, s.add_i(s.iota(index), s.splat_i(key)));
+        let first = mix_simd(s, s.add_i(indices, s.splat_i(key)));
         mix_simd(s, s.xor_i(first, s.splat_i(key.rotate_left(16))))
     }
 
@@ -37,11 +37,17 @@ impl Stream {
         (self.bits(index) >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// Uniform in [0, 1) for LANES elements.
+    /// Uniform in [0, 1) for elements `index .. index + LANES`.
     #[inline(always)]
     pub fn uniform_simd<S: Simd>(self, s: S, index: u32) -> S::F {
+        self.uniform_at(s, s.iota(index))
+    }
+
+    /// Uniform in [0, 1) for LANES elements.
+    #[inline(always)]
+    pub fn uniform_at<S: Simd>(self, s: S, indices: S::I) -> S::F {
         s.mul(
-            s.to_f(s.shr_i::<8>(self.bits_simd(s, index))),
+            s.to_f(s.shr_i::<8>(self.bits_simd(s, indices))),
             s.splat(1.0 / 16_777_216.0),
         )
     }

@@ -19,6 +19,7 @@ pub use at_b::matmul_at_b;
 pub use pack::PackedB;
 pub use stored::{Precision, from_bf16, to_bf16};
 pub(crate) use stored::{Stored, StoredBuf};
+pub(crate) use tile::{Shape, unrolled};
 
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;

@@ -154,7 +154,7 @@ macro_rules! unrolled {
     };
 }
 
-pub(super) use unrolled;
+pub(crate) use unrolled;
 
 /// Steps of K a turn of the loop (for each set of accumulators). 2 is as fast; a prefetch of B each step lost 6 %.
 const UNROLL: usize = 4;

@@ -82,44 +82,58 @@ pub struct RelativeBias<'a> {
 #[derive(Debug)]
 pub(crate) struct ByDistance {
     values: Vec<f32>,
+    /// The same with each head's part from the largest distance to the smallest.
+    reversed: Vec<f32>,
     /// Length of a head's part of `values`.
     span: usize,
+    longest_queries: usize,
     longest_keys: usize,
 }
 
 impl ByDistance {
-    /// For sequences of at most `queries` and `keys`: distances -(keys - 1) to queries - 1 (see [`row_start`]).
+    /// For sequences of at most `queries` and `keys`: distances -(keys - 1) to queries - 1.
     pub fn new(bias: &RelativeBias, heads: usize, queries: usize, keys: usize) -> ByDistance {
         let span = queries + keys;
-        let mut values = vec![0.0; heads * span];
+        let (mut values, mut reversed) = (vec![0.0; heads * span], vec![0.0; heads * span]);
         for index in 0..span {
             let bucket = bias.rule.bucket(index as i64 + 1 - keys as i64);
             for head in 0..heads {
-                values[head * span + index] = bias.table[bucket * heads + head];
+                let value = bias.table[bucket * heads + head];
+                values[head * span + index] = value;
+                reversed[head * span + span - 1 - index] = value;
             }
         }
         ByDistance {
             values,
+            reversed,
             span,
+            longest_queries: queries,
             longest_keys: keys,
         }
     }
 
     /// Biases of query `i` of a sequence, for each of its keys.
     pub fn row(&self, head: usize, i: usize, q_len: usize, k_len: usize) -> &[f32] {
-        let start = self.longest_keys - k_len + row_start(i, q_len);
+        // The last query stands at the last key: query i is at position k_len - q_len + i, which is also where causal attention and
+        // a key/value cache put it.
+        let start = self.longest_keys - k_len + q_len - 1 - i;
         &self.values[head * self.span + start..][..k_len]
+    }
+
+    /// Biases of key `j` of a sequence, for each of its queries.
+    pub fn column(&self, head: usize, j: usize, q_len: usize, k_len: usize) -> &[f32] {
+        let start = self.longest_queries - q_len + k_len - j;
+        &self.reversed[head * self.span + start..][..q_len]
     }
 }
 
-/// Where the distances of query `i` start in a list of distances from -(k_len - 1) to q_len - 1. The last query stands at the last
-/// key: query i is at position k_len - q_len + i, which is also where causal attention and a key/value cache put it.
-pub(crate) fn row_start(i: usize, q_len: usize) -> usize {
-    q_len - 1 - i
+/// Where the distances of key `j` to each query start in a list of distances from q_len - 1 down to -(k_len - 1).
+pub(crate) fn column_start(j: usize, k_len: usize) -> usize {
+    k_len - 1 - j
 }
 
 /// Gradient of the table: `by_distance` holds, for each sequence and then each head, the sums of score gradients by distance from
-/// -(k_len - 1) to q_len - 1. Adds in that order, in f64.
+/// q_len - 1 down to -(k_len - 1) (see [`column_start`]). Adds in that order, in f64.
 pub(crate) fn table_gradient(
     rule: BucketRule,
     heads: usize,
@@ -134,7 +148,7 @@ pub(crate) fn table_gradient(
             let (part, others) = rest.split_at(q_len + k_len - 1);
             rest = others;
             for (index, value) in part.iter().enumerate() {
-                let bucket = rule.bucket(index as i64 + 1 - k_len as i64);
+                let bucket = rule.bucket(q_len as i64 - 1 - index as i64);
                 sums[bucket * heads + head] += f64::from(*value);
             }
         }

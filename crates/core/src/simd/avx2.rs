@@ -219,6 +219,29 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose(self, x: &mut [__m256; 16]) {
+        // Half L of column[group][m]: column 4 L + m of the four rows of the group.
+        let mut column = [[self.zero(); 4]; 2];
+        for group in 0..2 {
+            let [a, b, c, d] = [x[4 * group], x[4 * group + 1], x[4 * group + 2], x[4 * group + 3]];
+            let (low, high) = op!((_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+            let (low2, high2) = op!((_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+            let (low, high) = op!((_mm256_castps_pd(low), _mm256_castps_pd(high)));
+            let (low2, high2) = op!((_mm256_castps_pd(low2), _mm256_castps_pd(high2)));
+            column[group] = op!([
+                _mm256_castpd_ps(_mm256_unpacklo_pd(low, low2)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(low, low2)),
+                _mm256_castpd_ps(_mm256_unpacklo_pd(high, high2)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(high, high2)),
+            ]);
+        }
+        for m in 0..4 {
+            x[m] = op!(_mm256_permute2f128_ps::<0x20>(column[0][m], column[1][m]));
+            x[4 + m] = op!(_mm256_permute2f128_ps::<0x31>(column[0][m], column[1][m]));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn compress_nonzero(self, v: __m256, base: u16, values: *mut f32, indices: *mut u16) -> usize {
         let bits = self.mask_bits(self.ne_zero(v)) as usize;
         // SAFETY: `bits` has 8 bits; the caller vouches for 8 elements at both pointers.

@@ -187,6 +187,36 @@ unsafe impl Simd for Avx512 {
         op!(_mm512_castsi512_ps(a))
     }
 
+    #[inline(always)]
+    fn transpose(self, x: &mut [__m512; 16]) {
+        // Lane group L of column[group][m]: column 4 L + m of the four rows of the group.
+        let mut column = [[self.zero(); 4]; 4];
+        for group in 0..4 {
+            let [a, b, c, d] = [x[4 * group], x[4 * group + 1], x[4 * group + 2], x[4 * group + 3]];
+            let (low, high) = op!((_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+            let (low2, high2) = op!((_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+            let (low, high) = op!((_mm512_castps_pd(low), _mm512_castps_pd(high)));
+            let (low2, high2) = op!((_mm512_castps_pd(low2), _mm512_castps_pd(high2)));
+            column[group] = op!([
+                _mm512_castpd_ps(_mm512_unpacklo_pd(low, low2)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(low, low2)),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(high, high2)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(high, high2)),
+            ]);
+        }
+        for m in 0..4 {
+            let [a, b, c, d] = [column[0][m], column[1][m], column[2][m], column[3][m]];
+            op!({
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even2, odd2) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                x[m] = _mm512_shuffle_f32x4::<0x88>(even, even2);
+                x[4 + m] = _mm512_shuffle_f32x4::<0x88>(odd, odd2);
+                x[8 + m] = _mm512_shuffle_f32x4::<0xdd>(even, even2);
+                x[12 + m] = _mm512_shuffle_f32x4::<0xdd>(odd, odd2);
+            });
+        }
+    }
+
     /// Packs in registers and stores whole vectors: `vpcompress` to memory is microcoded on Zen 4 (over 100 cycles).
     #[inline(always)]
     unsafe fn compress_nonzero(self, v: __m512, base: u16, values: *mut f32, indices: *mut u16) -> usize {

@@ -82,6 +82,9 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     #[allow(clippy::wrong_self_convention)] // `self` is the instruction set, not what is converted
     fn from_bits(self, a: Self::I) -> Self::F;
 
+    /// Transposes the square of the first LANES vectors; the others stay.
+    fn transpose(self, x: &mut [Self::F; 16]);
+
     /// Writes the lanes that are not zero, and their indices `base + lane`, at `values` and `indices`; returns how many.
     /// # Safety
     /// Both pointers are valid for writing `LANES` elements (more than the count may be written).

@@ -188,4 +188,23 @@ unsafe impl Simd for Neon {
     fn from_bits(self, a: uint32x4_t) -> float32x4_t {
         op!(vreinterpretq_f32_u32(a))
     }
+
+    #[inline(always)]
+    fn transpose(self, x: &mut [float32x4_t; 16]) {
+        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
+        op!({
+            let (low, high) = (
+                vreinterpretq_f64_f32(vzip1q_f32(a, b)),
+                vreinterpretq_f64_f32(vzip2q_f32(a, b)),
+            );
+            let (low2, high2) = (
+                vreinterpretq_f64_f32(vzip1q_f32(c, d)),
+                vreinterpretq_f64_f32(vzip2q_f32(c, d)),
+            );
+            x[0] = vreinterpretq_f32_f64(vzip1q_f64(low, low2));
+            x[1] = vreinterpretq_f32_f64(vzip2q_f64(low, low2));
+            x[2] = vreinterpretq_f32_f64(vzip1q_f64(high, high2));
+            x[3] = vreinterpretq_f32_f64(vzip2q_f64(high, high2));
+        });
+    }
 }

@@ -167,6 +167,9 @@ unsafe impl Simd for Scalar {
         f32::from_bits(a)
     }
 
+    #[inline(always)]
+    fn transpose(self, _: &mut [f32; 16]) {}
+
     /// Writes always and counts by the comparison: no branch to mispredict.
     #[inline(always)]
     unsafe fn compress_nonzero(self, v: f32, base: u16, values: *mut f32, indices: *mut u16) -> usize {

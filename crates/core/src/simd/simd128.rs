@@ -188,4 +188,15 @@ unsafe impl Simd for Simd128 {
     fn from_bits(self, a: v128) -> v128 {
         a
     }
+
+    #[inline(always)]
+    fn transpose(self, x: &mut [v128; 16]) {
+        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
+        let (low, high) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+        let (low2, high2) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        x[0] = i64x2_shuffle::<0, 2>(low, low2);
+        x[1] = i64x2_shuffle::<1, 3>(low, low2);
+        x[2] = i64x2_shuffle::<0, 2>(high, high2);
+        x[3] = i64x2_shuffle::<1, 3>(high, high2);
+    }
 }

@@ -1,10 +1,9 @@
 //! The backward pass, a task for each sequence and head.
 
-use super::super::relative_bias::{ByDistance, row_start, table_gradient};
-use super::matrix::{
-    Left, MR, SCRATCH, add_to, copy_rows, product, round_up, take, take_scratch, transpose, write_rows,
-};
-use super::{AttentionShape, QUERY_BLOCK, Sequence};
+use super::super::load;
+use super::super::relative_bias::{ByDistance, column_start, table_gradient};
+use super::matrix::{Left, Product, Transpose, padded, with_scratch};
+use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::{Pool, SendPtr};
@@ -28,199 +27,199 @@ struct Backward<'a> {
     dbias: Option<*mut f32>,
 }
 
-/// The scratch matrices of one backward task; `n_pad` keys and `dim_pad` columns, both in whole vectors.
-struct BackwardScratch<'a> {
-    keys: &'a mut [f32],
-    keys_t: &'a mut [f32],
-    values_t: &'a mut [f32],
-    dk: &'a mut [f32],
-    dv: &'a mut [f32],
-    queries: &'a mut [f32],
-    dout: &'a mut [f32],
-    dq: &'a mut [f32],
-    probabilities: &'a mut [f32],
-    dscores: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Backward {
-            shape, sequence, head, ..
-        } = self;
-        let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
-        let keys = sequence.k_len;
-        // Keys are rows of dk as well: whole vectors and whole tiles.
-        let key_pad = round_up(keys, S::LANES.max(MR));
-        let dim_pad = round_up(dim, S::LANES);
-        let k_at = sequence.k_start * width + head * dim;
-        let len = (keys + 2 * key_pad) * dim_pad + 2 * dim * key_pad + QUERY_BLOCK * (3 * dim_pad + 2 * key_pad);
-        let mut scratch = take_scratch(len);
-        {
-            let mut rest = &mut scratch[..];
-            let mut m = BackwardScratch {
-                keys: take(&mut rest, keys * dim_pad),
-                keys_t: take(&mut rest, dim * key_pad),
-                values_t: take(&mut rest, dim * key_pad),
-                dk: take(&mut rest, key_pad * dim_pad),
-                dv: take(&mut rest, key_pad * dim_pad),
-                queries: take(&mut rest, QUERY_BLOCK * dim_pad),
-                dout: take(&mut rest, QUERY_BLOCK * dim_pad),
-                dq: take(&mut rest, QUERY_BLOCK * dim_pad),
-                probabilities: take(&mut rest, QUERY_BLOCK * key_pad),
-                dscores: take(&mut rest, QUERY_BLOCK * key_pad),
-            };
-            transpose(&self.k[k_at..], width, keys, dim, m.keys_t, key_pad);
-            transpose(&self.v[k_at..], width, keys, dim, m.values_t, key_pad);
-            m.dk.fill(0.0);
-            m.dv.fill(0.0);
-            // SAFETY: the rows and columns of this sequence and head are inside k, dk and dv (offsets and lengths were checked),
-            // and belong to this task; scratch matrices have the padded sizes.
-            unsafe {
-                let from = (self.k.as_ptr().add(k_at), width);
-                copy_rows(s, from, (keys, dim), 1.0, (m.keys.as_mut_ptr(), dim_pad));
-                let mut block = 0;
-                while block < sequence.q_len {
-                    self.block(s, block, &mut m, key_pad, dim_pad);
-                    block += QUERY_BLOCK;
-                }
-                write_rows(s, (m.dk.as_ptr(), dim_pad), (keys, dim), 1.0, (self.dk.at(k_at), width));
-                write_rows(s, (m.dv.as_ptr(), dim_pad), (keys, dim), 1.0, (self.dv.at(k_at), width));
-            }
-        }
-        SCRATCH.set(scratch);
-    }
-}
-
 impl Backward<'_> {
-    /// Adds the part of the queries `block..block + QUERY_BLOCK` to dk and dv, and writes their dq.
-    /// # Safety
-    /// As in [`Backward::run`], which calls this.
-    #[inline(always)]
-    unsafe fn block<S: Simd>(&self, s: S, block: usize, m: &mut BackwardScratch, key_pad: usize, dim_pad: usize) {
+    fn run(self, isa: Isa) {
+        let (dim, sequence) = (self.shape.head_dim, self.sequence);
+        let columns = padded(isa, QUERY_BLOCK.min(sequence.q_len));
+        with_scratch(2 * (dim + sequence.k_len) * columns, |scratch| {
+            for block in (0..sequence.q_len).step_by(QUERY_BLOCK) {
+                self.block(isa, block, scratch);
+            }
+        });
+    }
+
+    /// Adds the part of the queries `block..block + QUERY_BLOCK` to dk and dv (the first block overwrites them), and writes their dq.
+    fn block(&self, isa: Isa, block: usize, scratch: &mut [f32]) {
         let Backward {
             shape, sequence, head, ..
         } = *self;
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let rows = QUERY_BLOCK.min(sequence.q_len - block);
-        let tiles = round_up(rows, MR);
+        let columns = padded(isa, rows);
         let q_row = sequence.q_start + block;
         // Keys that some query of the block sees.
         let keys = shape.visible(&sequence, block + rows - 1);
-        let columns = round_up(keys, S::LANES.max(MR));
-        let q_at = q_row * width + head * dim;
-        let stream = shape.head_stream(head);
-        let keep = if shape.dropout >= 1.0 {
-            0.0
-        } else {
-            1.0 / (1.0 - shape.dropout)
-        };
-        // SAFETY: rows q_row..q_row + rows are inside q, dout, out, lse and dq, and only this task writes them in this head;
-        // a row of biases has k_len elements and ends inside the q_len + k_len - 1 of dbias; keys <= columns <= key_pad, rows <= tiles <= QUERY_BLOCK.
+        let (q_at, k_at) = (q_row * width + head * dim, sequence.k_start * width + head * dim);
+        let (queries, rest) = scratch.split_at_mut(dim * columns);
+        let (dout, rest) = rest.split_at_mut(dim * columns);
+        let (scores, rest) = rest.split_at_mut(keys * columns);
+        let dscores = &mut rest[..keys * columns];
+        // SAFETY: the rows of the block are inside q, dout, out, lse and dq, those of the sequence inside k, v, dk and dv (offsets and
+        // lengths were checked), and only this task writes them in this head; scratch matrices have these sizes.
         unsafe {
-            m.queries[rows * dim_pad..].fill(0.0);
-            m.dout[rows * dim_pad..].fill(0.0);
-            let size = (rows, dim);
-            copy_rows(
-                s,
-                (self.q.as_ptr().add(q_at), width),
-                size,
-                shape.scale,
-                (m.queries.as_mut_ptr(), dim_pad),
-            );
-            copy_rows(
-                s,
-                (self.dout.as_ptr().add(q_at), width),
-                size,
-                1.0,
-                (m.dout.as_mut_ptr(), dim_pad),
-            );
-            let left = |data: *const f32| Left {
-                data,
-                row_stride: dim_pad,
-                column_stride: 1,
-            };
-            let (b, c) = ((m.keys_t.as_ptr(), key_pad), (m.probabilities.as_mut_ptr(), key_pad));
-            product(s, (tiles, columns, dim), left(m.queries.as_ptr()), b, c, false);
-            let (b, c) = ((m.values_t.as_ptr(), key_pad), (m.dscores.as_mut_ptr(), key_pad));
-            product(s, (tiles, columns, dim), left(m.dout.as_ptr()), b, c, false);
+            let (q_from, dout_from) = (self.q.as_ptr().add(q_at), self.dout.as_ptr().add(q_at));
+            let (k_from, v_from) = (self.k.as_ptr().add(k_at), self.v.as_ptr().add(k_at));
+            for (from, to) in [(q_from, &mut *queries), (dout_from, &mut *dout)] {
+                let transpose = Transpose {
+                    from,
+                    stride: width,
+                    rows,
+                    cols: dim,
+                    to: to.as_mut_ptr(),
+                    padded: columns,
+                };
+                transpose.run(isa);
+            }
+            // Scores and the gradients of the probabilities, as in the forward pass.
+            for (a, b, c, factor) in [
+                (k_from, &*queries, &mut *scores, &shape.scale),
+                (v_from, &*dout, &mut *dscores, &1.0),
+            ] {
+                let product = Product {
+                    rows: keys,
+                    columns,
+                    depth: dim,
+                    a: Left::Rows(a, width),
+                    b: (b.as_ptr(), columns),
+                    c: (c.as_mut_ptr(), columns),
+                    factors: (factor, 0),
+                    add: false,
+                };
+                product.run(isa);
+            }
+            shape.add_biases(self.biases, &sequence, head, block, scores, columns);
+            shape.hide(&sequence, block, scores, columns);
+            let mut lse = [0.0; QUERY_BLOCK];
             for r in 0..rows {
-                let seen = shape.visible(&sequence, block + r);
-                let scores = &mut m.probabilities[r * key_pad..r * key_pad + columns];
-                let dscores = &mut m.dscores[r * key_pad..r * key_pad + columns];
-                if seen == 0 {
-                    scores.fill(0.0);
-                    dscores.fill(0.0);
-                    continue;
-                }
-                let unbiased = shape.unbiased(&sequence).min(seen);
-                if let Some(biases) = self.biases {
-                    let bias = biases.row(head, block + r, sequence.q_len, sequence.k_len);
-                    let (row, bias) = (scores.as_mut_ptr().add(unbiased), bias.as_ptr().add(unbiased));
-                    add_to(s, row, bias, seen - unbiased);
-                }
-                // exp(-inf) = 0 for the keys that this query does not see.
-                scores[seen..].fill(f32::NEG_INFINITY);
-                let mut delta = s.zero();
-                let mut d = 0;
-                while d < dim {
-                    let n = S::LANES.min(dim - d);
-                    let out = s.load_partial(self.out.as_ptr().add(q_at + r * width + d), n);
-                    delta = s.mul_add(out, s.load(m.dout.as_ptr().add(r * dim_pad + d)), delta);
-                    d += n;
-                }
-                let delta = s.splat(s.reduce_add(delta));
-                let lse = s.splat(self.lse[(q_row + r) * shape.heads + head]);
-                let pair = sequence
-                    .pair
-                    .wrapping_add(((block + r) as u32).wrapping_mul(sequence.k_len as u32));
-                let (scores, dscores) = (scores.as_mut_ptr(), dscores.as_mut_ptr());
-                let mut j = 0;
-                while j < columns {
-                    let p = math::exp(s, s.sub(s.load(scores.add(j)), lse));
-                    let mut g = s.load(dscores.add(j));
-                    let mut kept = p;
-                    if shape.dropout > 0.0 {
-                        let uniform = stream.uniform_simd(s, pair.wrapping_add(j as u32));
-                        let dropped = s.lt(uniform, s.splat(shape.dropout));
-                        let factor = s.select(dropped, s.zero(), s.splat(keep));
-                        kept = s.mul(p, factor);
-                        g = s.mul(g, factor);
+                let of_query = self.lse[(q_row + r) * shape.heads + head];
+                // A query that sees no key has scores of -inf alone, and -inf - 0 gives probabilities of 0.
+                lse[r] = if of_query == f32::NEG_INFINITY { 0.0 } else { of_query };
+            }
+            let gradients = ScoreGradients {
+                scores: scores.as_mut_ptr(),
+                dscores: dscores.as_mut_ptr(),
+                keys,
+                columns,
+                dropout: shape.dropout(&sequence, head, block),
+                keep: shape.keep(),
+                lse,
+                out: self.out.as_ptr().add(q_at),
+                dout: dout_from,
+                rows,
+                dim,
+                width,
+            };
+            dispatch(isa, &gradients);
+            if let Some(dbias) = self.dbias {
+                let unbiased = shape.unbiased(&sequence);
+                for (j, dscores) in dscores.chunks_exact(columns).enumerate().skip(unbiased) {
+                    let sums = dbias.add(column_start(j, sequence.k_len) + block);
+                    for (r, dscore) in dscores[..rows].iter().enumerate() {
+                        *sums.add(r) += dscore;
                     }
-                    s.store(scores.add(j), kept);
-                    s.store(dscores.add(j), s.mul(p, s.sub(g, delta)));
-                    j += S::LANES;
-                }
-                if let Some(dbias) = self.dbias {
-                    let distances = dbias.add(row_start(block + r, sequence.q_len) + unbiased);
-                    add_to(s, distances, dscores.add(unbiased), seen - unbiased);
                 }
             }
             // dK += dSᵀ (scale Q), dV += Pᵀ dO, dQ = scale dS K.
-            let left = |data: *const f32| Left {
-                data,
-                row_stride: 1,
-                column_stride: key_pad,
+            for (a, b, c, factor) in [
+                (&*dscores, q_from, self.dk, &shape.scale),
+                (&*scores, dout_from, self.dv, &1.0),
+            ] {
+                let product = Product {
+                    rows: keys,
+                    columns: dim,
+                    depth: rows,
+                    a: Left::Rows(a.as_ptr(), columns),
+                    b: (b, width),
+                    c: (c.at(k_at), width),
+                    factors: (factor, 0),
+                    add: block > 0,
+                };
+                product.run(isa);
+                if block == 0 {
+                    for j in keys..sequence.k_len {
+                        c.slice(k_at + j * width, dim).fill(0.0);
+                    }
+                }
+            }
+            let product = Product {
+                rows,
+                columns: dim,
+                depth: keys,
+                a: Left::Columns(dscores.as_ptr(), columns),
+                b: (k_from, width),
+                c: (self.dq.at(q_at), width),
+                factors: (&shape.scale, 0),
+                add: false,
             };
-            let (b, c) = ((m.queries.as_ptr(), dim_pad), (m.dk.as_mut_ptr(), dim_pad));
-            product(s, (columns, dim_pad, rows), left(m.dscores.as_ptr()), b, c, true);
-            let (b, c) = ((m.dout.as_ptr(), dim_pad), (m.dv.as_mut_ptr(), dim_pad));
-            product(s, (columns, dim_pad, rows), left(m.probabilities.as_ptr()), b, c, true);
-            let left = Left {
-                data: m.dscores.as_ptr(),
-                row_stride: key_pad,
-                column_stride: 1,
-            };
-            let (b, c) = ((m.keys.as_ptr(), dim_pad), (m.dq.as_mut_ptr(), dim_pad));
-            product(s, (tiles, dim_pad, keys), left, b, c, false);
-            write_rows(
-                s,
-                (m.dq.as_ptr(), dim_pad),
-                size,
-                shape.scale,
-                (self.dq.at(q_at), width),
-            );
+            product.run(isa);
+        }
+    }
+}
+
+/// Scores `[keys, columns]` become `dropout(P)`, and gradients of what dropout gave become those of the scores.
+struct ScoreGradients {
+    scores: *mut f32,
+    dscores: *mut f32,
+    keys: usize,
+    columns: usize,
+    dropout: Option<Dropout>,
+    keep: f32,
+    lse: [f32; QUERY_BLOCK],
+    /// The block's part of the results and their gradients: `rows` of `dim`, every `width`.
+    out: *const f32,
+    dout: *const f32,
+    rows: usize,
+    dim: usize,
+    width: usize,
+}
+
+impl Kernel for &ScoreGradients {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (keys, columns) = (self.keys, self.columns);
+        let mut deltas = [0.0; QUERY_BLOCK];
+        // SAFETY: scores and their gradients have these rows and columns, at most QUERY_BLOCK in whole vectors; out and dout as said.
+        unsafe {
+            for r in 0..self.rows {
+                let (out, dout) = (self.out.add(r * self.width), self.dout.add(r * self.width));
+                let mut delta = s.zero();
+                let mut d = 0;
+                while d < self.dim {
+                    let n = S::LANES.min(self.dim - d);
+                    delta = s.mul_add(load(s, out.add(d), n), load(s, dout.add(d), n), delta);
+                    d += n;
+                }
+                deltas[r] = s.reduce_add(delta);
+            }
+            let mut column = 0;
+            while column < columns {
+                let (lse, delta) = (
+                    s.load(self.lse.as_ptr().add(column)),
+                    s.load(deltas.as_ptr().add(column)),
+                );
+                let (scores, dscores) = (self.scores.add(column), self.dscores.add(column));
+                if let Some(dropout) = self.dropout {
+                    let first = dropout.pairs(s, column);
+                    for j in 0..keys {
+                        let (score, dscore) = (scores.add(j * columns), dscores.add(j * columns));
+                        let p = math::exp(s, s.sub(s.load(score), lse));
+                        let dropped = dropout.dropped(s, first, j);
+                        let factor = s.select(dropped, s.zero(), s.splat(self.keep));
+                        s.store(score, s.mul(p, factor));
+                        let gradient = s.sub(s.mul(s.load(dscore), factor), delta);
+                        s.store(dscore, s.mul(p, gradient));
+                    }
+                } else {
+                    for j in 0..keys {
+                        let (score, dscore) = (scores.add(j * columns), dscores.add(j * columns));
+                        let p = math::exp(s, s.sub(s.load(score), lse));
+                        s.store(score, p);
+                        s.store(dscore, s.mul(p, s.sub(s.load(dscore), delta)));
+                    }
+                }
+                column += S::LANES;
+            }
         }
     }
 }
@@ -271,25 +270,23 @@ pub fn backward(
         let start = starts[task / shape.heads] + head * (sequence.q_len + sequence.k_len - 1);
         // SAFETY: inside `by_distance`, and the ranges of the tasks are disjoint.
         let dbias = wanted.then(|| unsafe { by_distance_ptr.at(start) });
-        dispatch(
-            isa,
-            Backward {
-                shape,
-                sequence,
-                head,
-                q,
-                k,
-                v,
-                out,
-                lse,
-                dout,
-                biases: biases.as_ref(),
-                dq,
-                dk,
-                dv,
-                dbias,
-            },
-        );
+        let backward = Backward {
+            shape,
+            sequence,
+            head,
+            q,
+            k,
+            v,
+            out,
+            lse,
+            dout,
+            biases: biases.as_ref(),
+            dq,
+            dk,
+            dv,
+            dbias,
+        };
+        backward.run(isa);
     });
     if let (Some(bias), Some(dtable)) = (shape.bias, dtable) {
         assert_eq!(dtable.len(), bias.table.len(), "attention backward: table");

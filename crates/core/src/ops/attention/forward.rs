@@ -2,10 +2,8 @@
 
 use super::super::relative_bias::ByDistance;
 use super::super::{load, store};
-use super::matrix::{
-    Left, MR, SCRATCH, add_to, copy_rows, product, round_up, take, take_scratch, transpose, write_rows,
-};
-use super::{AttentionShape, QUERY_BLOCK, Sequence};
+use super::matrix::{Left, Product, Transpose, padded, with_scratch};
+use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::{Pool, SendPtr};
@@ -25,10 +23,10 @@ struct Forward<'a> {
     lse: SendPtr<f32>,
 }
 
-impl Kernel for Forward<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+impl Forward<'_> {
+    /// Scores are `[keys, queries]`, so that a softmax runs along vectors, one query a lane: no sums across a vector, and the number of
+    /// keys needs no padding. Keys and values are read where they lie; only queries are transposed, each once.
+    fn run(self, isa: Isa) {
         let Forward {
             shape,
             sequence,
@@ -39,120 +37,135 @@ impl Kernel for Forward<'_> {
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let rows = QUERY_BLOCK.min(sequence.q_len - block);
         if rows == 1 {
-            return self.single(s);
+            let keys = shape.visible(&sequence, block);
+            return with_scratch(padded(isa, keys), |scratch| {
+                let scores = scratch.as_mut_ptr();
+                dispatch(isa, Single { of: self, scores });
+            });
         }
-        let tiles = round_up(rows, MR);
+        let columns = padded(isa, rows);
         let q_row = sequence.q_start + block;
         let keys = shape.visible(&sequence, block + rows - 1);
-        let key_pad = round_up(keys, S::LANES);
-        let unbiased = shape.unbiased(&sequence).min(keys);
-        let dim_pad = round_up(dim, S::LANES);
-        let k_at = sequence.k_start * width + head * dim;
-        let stream = shape.head_stream(head);
-        let keep = 1.0 / (1.0 - shape.dropout);
-        let len = 2 * tiles * dim_pad + dim * key_pad + keys * dim_pad + tiles * key_pad;
-        let mut scratch = take_scratch(len);
-        {
-            let mut rest = &mut scratch[..];
-            let queries = take(&mut rest, tiles * dim_pad);
-            let output = take(&mut rest, tiles * dim_pad);
-            let keys_t = take(&mut rest, dim * key_pad);
-            let values = take(&mut rest, keys * dim_pad);
-            let scores = take(&mut rest, tiles * key_pad);
-            transpose(&self.k[k_at.min(self.k.len())..], width, keys, dim, keys_t, key_pad);
+        let (q_at, k_at) = (q_row * width + head * dim, sequence.k_start * width + head * dim);
+        with_scratch((dim + keys) * columns, |scratch| {
+            let (queries, scores) = scratch.split_at_mut(dim * columns);
+            let mut softmax = Softmax {
+                scores: scores.as_mut_ptr(),
+                keys,
+                columns,
+                dropout: shape.dropout(&sequence, head, block),
+                max: [0.0; QUERY_BLOCK],
+                sum: [0.0; QUERY_BLOCK],
+            };
             // SAFETY: the rows and columns of this sequence and head are inside q, k, v, out and lse (offsets and lengths were
-            // checked); scratch matrices have the padded sizes that `product` needs; out and lse rows belong to this task.
+            // checked), and those of the block in out and lse belong to this task; scratch matrices have these sizes.
             unsafe {
-                let from = self.q.as_ptr().add(q_row * width + head * dim);
-                queries[rows * dim_pad..].fill(0.0);
-                copy_rows(
-                    s,
-                    (from, width),
-                    (rows, dim),
-                    shape.scale,
-                    (queries.as_mut_ptr(), dim_pad),
-                );
-                copy_rows(
-                    s,
-                    (self.v.as_ptr().add(k_at), width),
-                    (keys, dim),
-                    1.0,
-                    (values.as_mut_ptr(), dim_pad),
-                );
-                let left = Left {
-                    data: queries.as_ptr(),
-                    row_stride: dim_pad,
-                    column_stride: 1,
+                let queries = queries.as_mut_ptr();
+                let transpose = Transpose {
+                    from: self.q.as_ptr().add(q_at),
+                    stride: width,
+                    rows,
+                    cols: dim,
+                    to: queries,
+                    padded: columns,
                 };
-                let (b, c) = ((keys_t.as_ptr(), key_pad), (scores.as_mut_ptr(), key_pad));
-                product(s, (tiles, key_pad, dim), left, b, c, false);
-                let mut factors = [0.0f32; QUERY_BLOCK];
-                for r in 0..rows {
-                    let seen = shape.visible(&sequence, block + r);
-                    let row = &mut scores[r * key_pad..(r + 1) * key_pad];
-                    let lse = self.lse.at((q_row + r) * shape.heads + head);
-                    if seen == 0 {
-                        row.fill(0.0);
-                        *lse = f32::NEG_INFINITY;
-                        continue;
-                    }
-                    if let Some(biases) = self.biases {
-                        let bias = biases.row(head, block + r, sequence.q_len, sequence.k_len);
-                        let (row, bias) = (row.as_mut_ptr().add(unbiased), bias.as_ptr().add(unbiased));
-                        add_to(s, row, bias, keys - unbiased);
-                    }
-                    row[seen..].fill(f32::NEG_INFINITY);
-                    let row = row.as_mut_ptr();
-                    let mut top = s.splat(f32::NEG_INFINITY);
-                    let mut j = 0;
-                    while j < key_pad {
-                        top = s.max(s.load(row.add(j)), top);
-                        j += S::LANES;
-                    }
-                    let max = s.reduce_max(top);
-                    let max_v = s.splat(max);
-                    let mut sum = s.zero();
-                    let pair = sequence
-                        .pair
-                        .wrapping_add(((block + r) as u32).wrapping_mul(sequence.k_len as u32));
-                    j = 0;
-                    while j < key_pad {
-                        let mut e = math::exp(s, s.sub(s.load(row.add(j)), max_v));
-                        sum = s.add(sum, e);
-                        if shape.dropout > 0.0 {
-                            let uniform = stream.uniform_simd(s, pair.wrapping_add(j as u32));
-                            e = s.select(s.lt(uniform, s.splat(shape.dropout)), s.zero(), e);
-                        }
-                        s.store(row.add(j), e);
-                        j += S::LANES;
-                    }
-                    let sum = s.reduce_add(sum);
-                    *lse = max + sum.ln();
-                    factors[r] = if shape.dropout >= 1.0 { 0.0 } else { keep / sum };
-                }
-                let left = Left {
-                    data: scores.as_ptr(),
-                    row_stride: key_pad,
-                    column_stride: 1,
+                transpose.run(isa);
+                let product = Product {
+                    rows: keys,
+                    columns,
+                    depth: dim,
+                    a: Left::Rows(self.k.as_ptr().add(k_at), width),
+                    b: (queries, columns),
+                    c: (softmax.scores, columns),
+                    factors: (&shape.scale, 0),
+                    add: false,
                 };
-                let (b, c) = ((values.as_ptr(), dim_pad), (output.as_mut_ptr(), dim_pad));
-                product(s, (tiles, dim_pad, keys), left, b, c, false);
+                product.run(isa);
+                shape.add_biases(self.biases, &sequence, head, block, scores, columns);
+                shape.hide(&sequence, block, scores, columns);
+                dispatch(isa, &mut softmax);
+                let keep = shape.keep();
+                let mut factors = [0.0; QUERY_BLOCK];
                 for r in 0..rows {
-                    let to = self.out.at((q_row + r) * width + head * dim);
-                    write_rows(
-                        s,
-                        (output.as_ptr().add(r * dim_pad), dim_pad),
-                        (1, dim),
-                        factors[r],
-                        (to, width),
-                    );
+                    let (max, sum) = (softmax.max[r], softmax.sum[r]);
+                    *self.lse.at((q_row + r) * shape.heads + head) = max + sum.ln();
+                    // The sum is 0 where a query sees no key.
+                    factors[r] = if sum == 0.0 { 0.0 } else { keep / sum };
                 }
+                let product = Product {
+                    rows,
+                    columns: dim,
+                    depth: keys,
+                    a: Left::Columns(softmax.scores, columns),
+                    b: (self.v.as_ptr().add(k_at), width),
+                    c: (self.out.at(q_at), width),
+                    factors: (factors.as_ptr(), 1),
+                    add: false,
+                };
+                product.run(isa);
             }
-        }
-        SCRATCH.set(scratch);
+        });
     }
 }
 
+/// Scores `[keys, columns]` become `dropout(exp(score - max))`, `max` and `sum` (of exponentials before dropout) are by column.
+struct Softmax {
+    scores: *mut f32,
+    keys: usize,
+    columns: usize,
+    dropout: Option<Dropout>,
+    max: [f32; QUERY_BLOCK],
+    sum: [f32; QUERY_BLOCK],
+}
+
+impl Kernel for &mut Softmax {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (keys, columns) = (self.keys, self.columns);
+        let mut column = 0;
+        while column < columns {
+            // SAFETY: scores have these rows and columns, at most QUERY_BLOCK in whole vectors.
+            unsafe {
+                let scores = self.scores.add(column);
+                // -inf - f32::MIN is -inf and not NaN where a query sees no key. Four chains of maxima.
+                let mut tops = [s.splat(f32::MIN); 4];
+                let mut j = 0;
+                while j + 4 <= keys {
+                    for i in 0..4 {
+                        tops[i] = s.max(s.load(scores.add((j + i) * columns)), tops[i]);
+                    }
+                    j += 4;
+                }
+                while j < keys {
+                    tops[0] = s.max(s.load(scores.add(j * columns)), tops[0]);
+                    j += 1;
+                }
+                let max = s.max(s.max(tops[0], tops[1]), s.max(tops[2], tops[3]));
+                let mut sum = s.zero();
+                if let Some(dropout) = self.dropout {
+                    let first = dropout.pairs(s, column);
+                    for j in 0..keys {
+                        let at = scores.add(j * columns);
+                        let e = math::exp(s, s.sub(s.load(at), max));
+                        sum = s.add(sum, e);
+                        s.store(at, s.select(dropout.dropped(s, first, j), s.zero(), e));
+                    }
+                } else {
+                    for j in 0..keys {
+                        let at = scores.add(j * columns);
+                        let e = math::exp(s, s.sub(s.load(at), max));
+                        sum = s.add(sum, e);
+                        s.store(at, e);
+                    }
+                }
+                s.store(self.max.as_mut_ptr().add(column), max);
+                s.store(self.sum.as_mut_ptr().add(column), sum);
+            }
+            column += S::LANES;
+        }
+    }
+}
 /// out[0..NV vectors] = factor Σ_j weights[j] v[j, ..]; the last vector has `n` elements.
 /// # Safety
 /// `weights` and the rows of `v` (every `stride`) have `rows` entries; rows and `out` have (NV - 1) LANES + n elements.
@@ -188,43 +201,48 @@ unsafe fn weighted_rows<S: Simd, const NV: usize>(
     }
 }
 
-impl Forward<'_> {
-    /// The same for a block of one query (a step of generation): keys and values are read where they lie, once.
+/// The same for a block of one query (a step of generation): vectors run along the head's columns.
+struct Single<'a> {
+    of: Forward<'a>,
+    /// Scratch for as many scores as the query sees keys, in whole vectors.
+    scores: *mut f32,
+}
+
+impl Kernel for Single<'_> {
+    type Output = ();
     #[inline(always)]
-    fn single<S: Simd>(self, s: S) {
+    fn run<S: Simd>(self, s: S) {
+        let (of, scores) = (self.of, self.scores);
         let Forward {
             shape,
             sequence,
             head,
             block,
             ..
-        } = self;
+        } = of;
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let q_row = sequence.q_start + block;
         let keys = shape.visible(&sequence, block);
-        let key_pad = round_up(keys, S::LANES);
+        let key_pad = keys.next_multiple_of(S::LANES);
         let k_at = sequence.k_start * width + head * dim;
         let stream = shape.head_stream(head);
         let pair = sequence
             .pair
             .wrapping_add((block as u32).wrapping_mul(sequence.k_len as u32));
-        let mut scratch = take_scratch(key_pad);
         // SAFETY: row q_row and rows k_start.. of this head are inside q, k, v, out and lse (offsets and lengths were checked);
         // scores are padded to whole vectors; out and lse of this row belong to this task.
         unsafe {
             let (q, out) = (
-                self.q.as_ptr().add(q_row * width + head * dim),
-                self.out.at(q_row * width + head * dim),
+                of.q.as_ptr().add(q_row * width + head * dim),
+                of.out.at(q_row * width + head * dim),
             );
-            let lse = self.lse.at(q_row * shape.heads + head);
+            let lse = of.lse.at(q_row * shape.heads + head);
             if keys == 0 {
                 std::slice::from_raw_parts_mut(out, dim).fill(0.0);
                 *lse = f32::NEG_INFINITY;
-                SCRATCH.set(scratch);
                 return;
             }
-            let (k, v) = (self.k.as_ptr().add(k_at), self.v.as_ptr().add(k_at));
-            let scores = scratch.as_mut_ptr();
+            let (k, v) = (of.k.as_ptr().add(k_at), of.v.as_ptr().add(k_at));
             let mut j = 0;
             // Four keys at a time: as many chains of additions, and one load of q.
             while j < keys {
@@ -244,10 +262,14 @@ impl Forward<'_> {
                 }
                 j += 4;
             }
-            if let Some(biases) = self.biases {
+            if let Some(biases) = of.biases {
                 let from = shape.unbiased(&sequence).min(keys);
                 let bias = biases.row(head, block, sequence.q_len, sequence.k_len);
-                add_to(s, scores.add(from), bias.as_ptr().add(from), keys - from);
+                let scores = std::slice::from_raw_parts_mut(scores, keys);
+                scores[from..]
+                    .iter_mut()
+                    .zip(&bias[from..])
+                    .for_each(|(x, bias)| *x += bias);
             }
             std::slice::from_raw_parts_mut(scores.add(keys), key_pad - keys).fill(f32::NEG_INFINITY);
             let mut top = s.splat(f32::NEG_INFINITY);
@@ -287,7 +309,6 @@ impl Forward<'_> {
                 }
             }
         }
-        SCRATCH.set(scratch);
     }
 }
 
@@ -325,21 +346,19 @@ pub fn forward(
     let (out, lse) = (SendPtr::new(out), SendPtr::new(lse));
     pool.run(blocks.len() * shape.heads, &|task| {
         let (sequence, block) = blocks[task / shape.heads];
-        dispatch(
-            isa,
-            Forward {
-                shape,
-                sequence,
-                head: task % shape.heads,
-                block,
-                q,
-                k,
-                v,
-                biases: biases.as_ref(),
-                out,
-                lse,
-            },
-        );
+        let forward = Forward {
+            shape,
+            sequence,
+            head: task % shape.heads,
+            block,
+            q,
+            k,
+            v,
+            biases: biases.as_ref(),
+            out,
+            lse,
+        };
+        forward.run(isa);
     });
     Ok(())
 }

@@ -1,221 +1,297 @@
-//! Small matrices in scratch memory of a thread: products by register tiles, copies in and out.
+//! Small matrices: products by register tiles, transposes, scratch memory of a thread.
+//!
+//! Each is a kernel of its own behind [`dispatch`]: inlined into the forward and the backward pass, the products would be there eight times.
 
 use super::super::{load, store};
-use crate::simd::Simd;
+use crate::matmul::{Shape, unrolled};
+use crate::simd::{Isa, Kernel, Simd, dispatch};
 use std::cell::Cell;
+use std::sync::atomic::{Ordering, compiler_fence};
 
-/// Rows of one register tile.
-pub(super) const MR: usize = 4;
+/// A cache line: a vector of AVX-512 that crosses one costs two reads.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
 
 thread_local! {
-    pub(super) static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// At least `len` floats of scratch memory of this thread, contents arbitrary; give it back with `SCRATCH.set`.
-/// (Not a function that takes a closure: a closure is not compiled for the kernel's instruction set.)
-pub(super) fn take_scratch(len: usize) -> Vec<f32> {
+/// Calls `body` with `len` floats of scratch memory of this thread, which start on a cache line; contents arbitrary.
+/// (A closure is not compiled for a kernel's instruction set: `body` is to call kernels, not to compute.)
+pub(super) fn with_scratch(len: usize, body: impl FnOnce(&mut [f32])) {
     let mut scratch = SCRATCH.take();
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
+    let lines = len.div_ceil(16);
+    if scratch.len() < lines {
+        scratch.resize(lines, Line([0.0; 16]));
     }
-    scratch
+    // SAFETY: so many lines are there, each is 16 floats.
+    body(unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), len) });
+    SCRATCH.set(scratch);
 }
 
-/// Splits `len` floats off the front of `rest`.
-#[inline(always)]
-pub(super) fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let (front, back) = std::mem::take(rest).split_at_mut(len);
-    *rest = back;
-    front
+/// Columns of a block of `queries` in scratch memory: whole vectors.
+pub(super) fn padded(isa: Isa, queries: usize) -> usize {
+    queries.next_multiple_of(isa.lanes())
 }
 
-pub(super) fn round_up(n: usize, to: usize) -> usize {
-    n.div_ceil(to) * to
-}
-
-/// An operand of [`product`]: element (row, column) is at `row * row_stride + column * column_stride`.
+/// The left matrix of a product.
 #[derive(Clone, Copy)]
-pub(super) struct Left {
-    pub data: *const f32,
-    pub row_stride: usize,
-    pub column_stride: usize,
+pub(super) enum Left {
+    /// Row by row, each `.1` behind the one before.
+    Rows(*const f32, usize),
+    /// Column by column.
+    Columns(*const f32, usize),
 }
 
-/// C[0..MR, 0..NV vectors] (+)= A[0..MR, 0..depth] B[0..depth, ..].
-/// # Safety
-/// The elements named above are inside A, B and C.
-#[inline(always)]
-unsafe fn tile<S: Simd, const NV: usize>(
-    s: S,
+/// C (+)= factor A B; C `[rows, columns]`, A `[rows, depth]`, B `[depth, columns]`.
+#[derive(Clone, Copy)]
+pub(super) struct Product {
+    pub rows: usize,
+    pub columns: usize,
+    pub depth: usize,
+    pub a: Left,
+    /// B and the distance between its rows.
+    pub b: (*const f32, usize),
+    /// C and the distance between its rows.
+    pub c: (*mut f32, usize),
+    /// A factor for each row of C, this far from each other (0: one for all).
+    pub factors: (*const f32, usize),
+    /// Add to what C holds.
+    pub add: bool,
+}
+
+impl Product {
+    /// # Safety
+    /// The matrices and factors are as large as the fields say, and nobody else touches C.
+    #[inline(never)]
+    pub unsafe fn run(self, isa: Isa) {
+        dispatch(isa, self);
+    }
+}
+
+impl Kernel for Product {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: as `Product::run` asks for.
+        unsafe {
+            match self.a {
+                Left::Rows(a, stride) => by_columns::<S, false>(s, &self, a, stride),
+                Left::Columns(a, stride) => by_columns::<S, true>(s, &self, a, stride),
+            }
+        }
+    }
+}
+
+/// A tile of C: `ROWS` rows, and `NV` vectors of which the last has `n` lanes (that of more than one has all).
+#[derive(Clone, Copy)]
+struct Tile {
     depth: usize,
-    a: Left,
+    a: *const f32,
+    a_stride: usize,
     b: *const f32,
     b_stride: usize,
     c: *mut f32,
     c_stride: usize,
-    accumulate: bool,
-) {
-    let mut sums = [[s.zero(); NV]; MR];
-    // SAFETY: the caller's promise.
-    unsafe {
-        if accumulate {
-            for r in 0..MR {
-                for v in 0..NV {
-                    sums[r][v] = s.load(c.add(r * c_stride + v * S::LANES));
-                }
-            }
-        }
-        for d in 0..depth {
-            let mut row = [s.zero(); NV];
-            for v in 0..NV {
-                row[v] = s.load(b.add(d * b_stride + v * S::LANES));
-            }
-            for r in 0..MR {
-                let left = s.splat(*a.data.add(r * a.row_stride + d * a.column_stride));
-                for v in 0..NV {
-                    sums[r][v] = s.mul_add(left, row[v], sums[r][v]);
-                }
-            }
-        }
-        for r in 0..MR {
-            for v in 0..NV {
-                s.store(c.add(r * c_stride + v * S::LANES), sums[r][v]);
-            }
-        }
-    }
+    factors: *const f32,
+    factor_stride: usize,
+    n: usize,
+    add: bool,
 }
 
-/// C (+)= A B; C `[rows, columns]`, A `[rows, depth]`, B `[depth, columns]`; rows in whole tiles, columns in whole vectors.
-/// # Safety
-/// The matrices are as large as this says; `rows % MR == 0` and `columns % LANES == 0`.
+/// The tiles of matrix products (see [`Shape`]), rows shared out evenly among the fewest: 25 rows are 9 + 8 + 8 and not 12 + 12 + 1, since
+/// a tile of one row waits for its additions.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd>(
-    s: S,
-    (rows, columns, depth): (usize, usize, usize),
-    a: Left,
-    (b, b_stride): (*const f32, usize),
-    (c, c_stride): (*mut f32, usize),
-    accumulate: bool,
-) {
+unsafe fn by_columns<S: Simd, const COLUMNS: bool>(s: S, p: &Product, a: *const f32, a_stride: usize) {
+    let most = const { Shape::of::<S>().nv };
+    let tiles = p.rows.div_ceil(const { Shape::of::<S>().mr });
     let mut column = 0;
-    while column < columns {
-        let pair = columns - column >= 2 * S::LANES;
+    while column < p.columns {
+        let left = p.columns - column;
+        let vectors = (left / S::LANES).clamp(1, most);
+        let n = S::LANES.min(left);
         let mut row = 0;
-        while row < rows {
-            // SAFETY: the tile is inside the matrices, whose size the caller vouches for.
+        for at in 1..=tiles {
+            let rows = at * p.rows / tiles - row;
+            // SAFETY: rows and columns of the matrices.
             unsafe {
-                let a = Left {
-                    data: a.data.add(row * a.row_stride),
-                    ..a
+                let tile = Tile {
+                    depth: p.depth,
+                    a: a.add(if COLUMNS { row } else { row * a_stride }),
+                    a_stride,
+                    b: p.b.0.add(column),
+                    b_stride: p.b.1,
+                    c: p.c.0.add(row * p.c.1 + column),
+                    c_stride: p.c.1,
+                    factors: p.factors.0.add(row * p.factors.1),
+                    factor_stride: p.factors.1,
+                    n,
+                    add: p.add,
                 };
-                let (b, c) = (b.add(column), c.add(row * c_stride + column));
-                if pair {
-                    tile::<S, 2>(s, depth, a, b, b_stride, c, c_stride, accumulate);
-                } else {
-                    tile::<S, 1>(s, depth, a, b, b_stride, c, c_stride, accumulate);
+                match (most, vectors) {
+                    (2.., 2) => by_rows::<S, 2, COLUMNS>(s, &tile, rows),
+                    (3.., 3) => by_rows::<S, 3, COLUMNS>(s, &tile, rows),
+                    (4.., 4) => by_rows::<S, 4, COLUMNS>(s, &tile, rows),
+                    _ => by_rows::<S, 1, COLUMNS>(s, &tile, rows),
                 }
             }
-            row += MR;
+            row += rows;
         }
-        column += if pair { 2 * S::LANES } else { S::LANES };
+        column += if vectors == 1 { n } else { vectors * S::LANES };
     }
 }
 
-/// Copies `rows` rows of `cols` from `from` (every `stride`) to `to` (every `padded`), times `scale`, zeros behind each row.
-/// # Safety
-/// `from` has these rows, `to` has `rows * padded`, and `padded` is `cols` rounded up to whole vectors.
 #[inline(always)]
-pub(super) unsafe fn copy_rows<S: Simd>(
-    s: S,
-    (from, stride): (*const f32, usize),
-    (rows, cols): (usize, usize),
-    scale: f32,
-    (to, padded): (*mut f32, usize),
-) {
-    let scale = s.splat(scale);
-    for r in 0..rows {
-        let mut c = 0;
-        while c < cols {
-            let n = S::LANES.min(cols - c);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let from = from.add(r * stride + c);
-                let x = if n == S::LANES {
-                    s.load(from)
+unsafe fn by_rows<S: Simd, const NV: usize, const COLUMNS: bool>(s: S, tile: &Tile, rows: usize) {
+    // SAFETY: the caller's promise, for each variant.
+    unsafe {
+        match (const { Shape::of::<S>().mr }, rows) {
+            (_, 1) => micro::<S, 1, NV, COLUMNS>(s, tile),
+            (_, 2) => micro::<S, 2, NV, COLUMNS>(s, tile),
+            (_, 3) => micro::<S, 3, NV, COLUMNS>(s, tile),
+            (_, 4) => micro::<S, 4, NV, COLUMNS>(s, tile),
+            (5.., 5) => micro::<S, 5, NV, COLUMNS>(s, tile),
+            (6.., 6) => micro::<S, 6, NV, COLUMNS>(s, tile),
+            (7.., 7) => micro::<S, 7, NV, COLUMNS>(s, tile),
+            (8.., 8) => micro::<S, 8, NV, COLUMNS>(s, tile),
+            (9.., 9) => micro::<S, 9, NV, COLUMNS>(s, tile),
+            (10.., 10) => micro::<S, 10, NV, COLUMNS>(s, tile),
+            (11.., 11) => micro::<S, 11, NV, COLUMNS>(s, tile),
+            (12.., 12) => micro::<S, 12, NV, COLUMNS>(s, tile),
+            _ => unreachable!("a tile of {rows} rows"),
+        }
+    }
+}
+
+/// Steps of the depth a turn of the loop where A comes by rows, as in matrix products.
+const UNROLL: usize = 4;
+
+// As in matrix products: functions of their own in WebAssembly.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool>(s: S, tile: &Tile) {
+    let mut sums = [[s.zero(); NV]; ROWS];
+    // SAFETY: the extents of the tile, which the caller vouches for.
+    unsafe {
+        let mut at = *tile;
+        let mut left = tile.depth;
+        if !COLUMNS {
+            while left >= UNROLL {
+                unrolled!(UNROLL, turn, {
+                    step::<S, ROWS, NV, COLUMNS>(s, &at, turn, &mut sums);
+                    // As in matrix products: LLVM would read several steps first and spill them.
+                    if ROWS > 6 {
+                        compiler_fence(Ordering::SeqCst);
+                    }
+                });
+                at.a = at.a.add(UNROLL);
+                at.b = at.b.add(UNROLL * at.b_stride);
+                left -= UNROLL;
+            }
+        }
+        for _ in 0..left {
+            step::<S, ROWS, NV, COLUMNS>(s, &at, 0, &mut sums);
+            at.a = at.a.add(if COLUMNS { at.a_stride } else { 1 });
+            at.b = at.b.add(at.b_stride);
+        }
+        unrolled!(ROWS, r, {
+            let factor = s.splat(*tile.factors.add(r * tile.factor_stride));
+            let c = tile.c.add(r * tile.c_stride);
+            unrolled!(NV, v, {
+                let c = c.add(v * S::LANES);
+                let n = if NV == 1 { tile.n } else { S::LANES };
+                let sum = if tile.add {
+                    s.mul_add(sums[r][v], factor, load(s, c, n))
                 } else {
-                    s.load_partial(from, n)
+                    s.mul(sums[r][v], factor)
                 };
-                s.store(to.add(r * padded + c), s.mul(x, scale));
-            }
-            c += n;
-        }
+                store(s, c, sum, n);
+            });
+        });
     }
 }
 
-/// The reverse of [`copy_rows`]: the first `cols` columns, times `scale`.
-/// # Safety
-/// As there.
+/// sums += column k of A x row k of B.
 #[inline(always)]
-pub(super) unsafe fn write_rows<S: Simd>(
+unsafe fn step<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool>(
     s: S,
-    (from, padded): (*const f32, usize),
-    (rows, cols): (usize, usize),
-    scale: f32,
-    (to, stride): (*mut f32, usize),
+    tile: &Tile,
+    k: usize,
+    sums: &mut [[S::F; NV]; ROWS],
 ) {
-    let scale = s.splat(scale);
-    for r in 0..rows {
-        let mut c = 0;
-        while c < cols {
-            let n = S::LANES.min(cols - c);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let x = s.mul(s.load(from.add(r * padded + c)), scale);
-                let to = to.add(r * stride + c);
-                if n == S::LANES {
-                    s.store(to, x)
-                } else {
-                    s.store_partial(to, x, n)
+    // SAFETY: as in `micro`.
+    unsafe {
+        let row = tile.b.add(k * tile.b_stride);
+        let n = if NV == 1 { tile.n } else { S::LANES };
+        let mut b = [s.zero(); NV];
+        unrolled!(NV, v, b[v] = load(s, row.add(v * S::LANES), n));
+        unrolled!(ROWS, r, {
+            let at = if COLUMNS { r } else { r * tile.a_stride + k };
+            let a = s.splat(*tile.a.add(at));
+            unrolled!(NV, v, sums[r][v] = s.mul_add(a, b[v], sums[r][v]));
+        });
+    }
+}
+
+/// `to[c, r] = from[r, c]` for `rows` rows of `cols`, every `stride`; `to` has rows of `padded`, zeros behind the `rows` of each.
+#[derive(Clone, Copy)]
+pub(super) struct Transpose {
+    pub from: *const f32,
+    pub stride: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub to: *mut f32,
+    pub padded: usize,
+}
+
+impl Transpose {
+    /// # Safety
+    /// `from` has these rows, `to` has `cols * padded`, and `padded` is `rows` rounded up to whole vectors.
+    #[inline(never)]
+    pub unsafe fn run(self, isa: Isa) {
+        dispatch(isa, self);
+    }
+}
+
+impl Kernel for Transpose {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut row = 0;
+        while row < self.padded {
+            let rows = S::LANES.min(self.rows - row);
+            let mut col = 0;
+            while col < self.cols {
+                let cols = S::LANES.min(self.cols - col);
+                // SAFETY: as `Transpose::run` asks for.
+                unsafe {
+                    let (from, to) = (
+                        self.from.add(row * self.stride + col),
+                        self.to.add(col * self.padded + row),
+                    );
+                    let mut square = [s.zero(); 16];
+                    if rows == S::LANES && cols == S::LANES {
+                        for r in 0..S::LANES {
+                            square[r] = s.load(from.add(r * self.stride));
+                        }
+                        s.transpose(&mut square);
+                        for c in 0..S::LANES {
+                            s.store(to.add(c * self.padded), square[c]);
+                        }
+                    } else {
+                        for r in 0..rows {
+                            square[r] = load(s, from.add(r * self.stride), cols);
+                        }
+                        s.transpose(&mut square);
+                        for c in 0..cols {
+                            s.store(to.add(c * self.padded), square[c]);
+                        }
+                    }
                 }
+                col += S::LANES;
             }
-            c += n;
+            row += S::LANES;
         }
-    }
-}
-
-/// y[0..n] += x[0..n].
-/// # Safety
-/// Both have n elements.
-#[inline(always)]
-pub(super) unsafe fn add_to<S: Simd>(s: S, y: *mut f32, x: *const f32, n: usize) {
-    let mut c = 0;
-    while c < n {
-        let lanes = S::LANES.min(n - c);
-        // SAFETY: the caller's promise.
-        unsafe {
-            store(
-                s,
-                y.add(c),
-                s.add(load(s, y.add(c), lanes), load(s, x.add(c), lanes)),
-                lanes,
-            )
-        };
-        c += lanes;
-    }
-}
-
-/// `to[c, r] = from[r, c]` for `rows` rows of `cols`; `to` has rows of `padded >= rows`, zeros behind each.
-pub(super) fn transpose(from: &[f32], stride: usize, rows: usize, cols: usize, to: &mut [f32], padded: usize) {
-    // 16 rows at a time stay in the first-level cache while their columns are collected.
-    for start in (0..rows).step_by(16) {
-        let end = (start + 16).min(rows);
-        for c in 0..cols {
-            for r in start..end {
-                to[c * padded + r] = from[r * stride + c];
-            }
-        }
-    }
-    for c in 0..cols {
-        to[c * padded + rows..(c + 1) * padded].fill(0.0);
     }
 }

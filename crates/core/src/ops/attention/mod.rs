@@ -1,7 +1,8 @@
 //! Multi-head attention over ragged sequences (no padding), forward and backward.
 //!
 //! Queries of sequence n are rows `cu_q[n]..cu_q[n+1]`, its keys and values rows `cu_k[n]..cu_k[n+1]`. A task works on one
-//! (sequence, head) and at most [`QUERY_BLOCK`] queries at a time, so scores never exist for more than a block. The backward pass
+//! (sequence, head) and at most [`QUERY_BLOCK`] queries at a time, so scores never exist for more than a block. They are
+//! `[keys, queries]` there: see `Forward::run`. The backward pass
 //! makes the probabilities again from the log-sum-exp of each row and uses `rowsum(P ∘ dP) = rowsum(dO ∘ O)`
 //! (Dao et al. 2022, "FlashAttention", appendix B).
 
@@ -16,6 +17,7 @@ pub use forward::forward;
 
 use super::relative_bias::{ByDistance, RelativeBias};
 use crate::rng::Stream;
+use crate::simd::Simd;
 use crate::{Error, Result};
 
 /// Queries that share one block of scores.
@@ -151,5 +153,82 @@ impl AttentionShape<'_> {
             seed: self.stream.seed,
             stream,
         }
+    }
+
+    /// Factor of what dropout keeps.
+    fn keep(&self) -> f32 {
+        if self.dropout >= 1.0 {
+            0.0
+        } else {
+            1.0 / (1.0 - self.dropout)
+        }
+    }
+
+    /// Dropout of the block's queries, if there is any.
+    fn dropout(&self, sequence: &Sequence, head: usize, block: usize) -> Option<Dropout> {
+        let keys = sequence.k_len as u32;
+        (self.dropout > 0.0).then(|| Dropout {
+            probability: self.dropout,
+            stream: self.head_stream(head),
+            pair: sequence.pair.wrapping_add((block as u32).wrapping_mul(keys)),
+            keys,
+        })
+    }
+
+    /// Adds the biases to a block's scores, `[keys, columns]`.
+    fn add_biases(
+        &self,
+        biases: Option<&ByDistance>,
+        sequence: &Sequence,
+        head: usize,
+        block: usize,
+        scores: &mut [f32],
+        columns: usize,
+    ) {
+        let Some(biases) = biases else { return };
+        let unbiased = self.unbiased(sequence);
+        for (j, scores) in scores.chunks_exact_mut(columns).enumerate().skip(unbiased) {
+            let biases = biases.column(head, j, sequence.q_len, sequence.k_len);
+            for (score, bias) in scores.iter_mut().zip(&biases[block..]) {
+                *score += bias;
+            }
+        }
+    }
+
+    /// Scores of a block, `[keys, columns]`, are -inf where a query does not see a key.
+    fn hide(&self, sequence: &Sequence, block: usize, scores: &mut [f32], columns: usize) {
+        if self.causal {
+            for (j, scores) in scores.chunks_exact_mut(columns).enumerate() {
+                // See `visible`: the first queries of the block do not.
+                let hidden = (sequence.q_len + j).saturating_sub(sequence.k_len + block);
+                scores[..hidden.min(columns)].fill(f32::NEG_INFINITY);
+            }
+        }
+    }
+}
+
+/// Which (query, key) pairs of a block of queries are dropped.
+#[derive(Clone, Copy)]
+struct Dropout {
+    probability: f32,
+    stream: Stream,
+    /// Number of the pair of the block's first query and the first key.
+    pair: u32,
+    keys: u32,
+}
+
+impl Dropout {
+    /// Pairs of the first key and LANES queries from `column` of the block on.
+    #[inline(always)]
+    fn pairs<S: Simd>(&self, s: S, column: usize) -> S::I {
+        let rows = s.mul_i(s.iota(column as u32), s.splat_i(self.keys));
+        s.add_i(rows, s.splat_i(self.pair))
+    }
+
+    /// Whether key `j` is dropped for the queries of `pairs`.
+    #[inline(always)]
+    fn dropped<S: Simd>(&self, s: S, pairs: S::I, j: usize) -> S::M {
+        let uniform = self.stream.uniform_at(s, s.add_i(pairs, s.splat_i(j as u32)));
+        s.lt(uniform, s.splat(self.probability))
     }
 }
