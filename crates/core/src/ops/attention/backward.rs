@@ -27,19 +27,71 @@ struct Backward<'a> {
     dbias: Option<*mut f32>,
 }
 
+/// Where a task finds the keys and values of its sequence and head and puts their gradients: rows of the head's columns, every `stride`.
+#[derive(Clone, Copy)]
+struct Keys {
+    k: *const f32,
+    v: *const f32,
+    dk: *mut f32,
+    dv: *mut f32,
+    stride: usize,
+}
+
 impl Backward<'_> {
     fn run(self, isa: Isa) {
-        let (dim, sequence) = (self.shape.head_dim, self.sequence);
+        let Backward {
+            shape, sequence, head, ..
+        } = self;
+        let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
+        let at = sequence.k_start * width + head * dim;
+        // SAFETY: this head's columns of the sequence's rows are inside k, v, dk and dv (offsets and lengths were checked), and belong to
+        // this task in the last two.
+        let there = unsafe {
+            Keys {
+                k: self.k.as_ptr().add(at),
+                v: self.v.as_ptr().add(at),
+                dk: self.dk.at(at),
+                dv: self.dv.at(at),
+                stride: width,
+            }
+        };
         let columns = padded(isa, QUERY_BLOCK.min(sequence.q_len));
-        with_scratch(2 * (dim + sequence.k_len) * columns, |scratch| {
-            for block in (0..sequence.q_len).step_by(QUERY_BLOCK) {
-                self.block(isa, block, scratch);
+        let of_blocks = 2 * (dim + sequence.k_len) * columns;
+        if sequence.q_len <= QUERY_BLOCK {
+            return with_scratch(of_blocks, |scratch| self.block(isa, 0, there, scratch));
+        }
+        // Several blocks read keys and values and add to their gradients, whose rows lie `width` apart: they would share few sets of the
+        // caches.
+        let size = sequence.k_len * dim;
+        with_scratch(of_blocks + 4 * size, |scratch| {
+            let (copies, scratch) = scratch.split_at_mut(4 * size);
+            let [k, v, dk, dv] = [0, 1, 2, 3].map(|i| copies[i * size..].as_mut_ptr());
+            let here = Keys {
+                k,
+                v,
+                dk,
+                dv,
+                stride: dim,
+            };
+            // SAFETY: as above; the copies have as many rows of `dim`.
+            unsafe {
+                for j in 0..sequence.k_len {
+                    std::ptr::copy_nonoverlapping(there.k.add(j * width), k.add(j * dim), dim);
+                    std::ptr::copy_nonoverlapping(there.v.add(j * width), v.add(j * dim), dim);
+                }
+                for block in (0..sequence.q_len).step_by(QUERY_BLOCK) {
+                    self.block(isa, block, here, scratch);
+                }
+                for j in 0..sequence.k_len {
+                    std::ptr::copy_nonoverlapping(dk.add(j * dim), there.dk.add(j * width), dim);
+                    std::ptr::copy_nonoverlapping(dv.add(j * dim), there.dv.add(j * width), dim);
+                }
             }
         });
     }
 
     /// Adds the part of the queries `block..block + QUERY_BLOCK` to dk and dv (the first block overwrites them), and writes their dq.
-    fn block(&self, isa: Isa, block: usize, scratch: &mut [f32]) {
+    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32]) {
         let Backward {
             shape, sequence, head, ..
         } = *self;
@@ -49,16 +101,15 @@ impl Backward<'_> {
         let q_row = sequence.q_start + block;
         // Keys that some query of the block sees.
         let keys = shape.visible(&sequence, block + rows - 1);
-        let (q_at, k_at) = (q_row * width + head * dim, sequence.k_start * width + head * dim);
+        let q_at = q_row * width + head * dim;
         let (queries, rest) = scratch.split_at_mut(dim * columns);
         let (dout, rest) = rest.split_at_mut(dim * columns);
         let (scores, rest) = rest.split_at_mut(keys * columns);
         let dscores = &mut rest[..keys * columns];
-        // SAFETY: the rows of the block are inside q, dout, out, lse and dq, those of the sequence inside k, v, dk and dv (offsets and
+        // SAFETY: the rows of the block are inside q, dout, out, lse and dq (offsets and
         // lengths were checked), and only this task writes them in this head; scratch matrices have these sizes.
         unsafe {
             let (q_from, dout_from) = (self.q.as_ptr().add(q_at), self.dout.as_ptr().add(q_at));
-            let (k_from, v_from) = (self.k.as_ptr().add(k_at), self.v.as_ptr().add(k_at));
             for (from, to) in [(q_from, &mut *queries), (dout_from, &mut *dout)] {
                 let transpose = Transpose {
                     from,
@@ -72,14 +123,14 @@ impl Backward<'_> {
             }
             // Scores and the gradients of the probabilities, as in the forward pass.
             for (a, b, c, factor) in [
-                (k_from, &*queries, &mut *scores, &shape.scale),
-                (v_from, &*dout, &mut *dscores, &1.0),
+                (of.k, &*queries, &mut *scores, &shape.scale),
+                (of.v, &*dout, &mut *dscores, &1.0),
             ] {
                 let product = Product {
                     rows: keys,
                     columns,
                     depth: dim,
-                    a: Left::Rows(a, width),
+                    a: Left::Rows(a, of.stride),
                     b: (b.as_ptr(), columns),
                     c: (c.as_mut_ptr(), columns),
                     factors: (factor, 0),
@@ -121,8 +172,8 @@ impl Backward<'_> {
             }
             // dK += dSᵀ (scale Q), dV += Pᵀ dO, dQ = scale dS K.
             for (a, b, c, factor) in [
-                (&*dscores, q_from, self.dk, &shape.scale),
-                (&*scores, dout_from, self.dv, &1.0),
+                (&*dscores, q_from, of.dk, &shape.scale),
+                (&*scores, dout_from, of.dv, &1.0),
             ] {
                 let product = Product {
                     rows: keys,
@@ -130,14 +181,14 @@ impl Backward<'_> {
                     depth: rows,
                     a: Left::Rows(a.as_ptr(), columns),
                     b: (b, width),
-                    c: (c.at(k_at), width),
+                    c: (c, of.stride),
                     factors: (factor, 0),
                     add: block > 0,
                 };
                 product.run(isa);
                 if block == 0 {
                     for j in keys..sequence.k_len {
-                        c.slice(k_at + j * width, dim).fill(0.0);
+                        std::slice::from_raw_parts_mut(c.add(j * of.stride), dim).fill(0.0);
                     }
                 }
             }
@@ -146,7 +197,7 @@ impl Backward<'_> {
                 columns: dim,
                 depth: keys,
                 a: Left::Columns(dscores.as_ptr(), columns),
-                b: (k_from, width),
+                b: (of.k, of.stride),
                 c: (self.dq.at(q_at), width),
                 factors: (&shape.scale, 0),
                 add: false,

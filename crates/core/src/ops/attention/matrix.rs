@@ -6,7 +6,6 @@ use super::super::{load, store};
 use crate::matmul::{Shape, unrolled};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use std::cell::Cell;
-use std::sync::atomic::{Ordering, compiler_fence};
 
 /// A cache line: a vector of AVX-512 that crosses one costs two reads.
 #[derive(Clone, Copy)]
@@ -84,7 +83,7 @@ impl Kernel for Product {
     }
 }
 
-/// A tile of C: `ROWS` rows, and `NV` vectors of which the last has `n` lanes (that of more than one has all).
+/// A tile of C: `ROWS` rows of `NV` vectors, or (`PARTIAL`) of one that has `n` lanes.
 #[derive(Clone, Copy)]
 struct Tile {
     depth: usize,
@@ -130,10 +129,11 @@ unsafe fn by_columns<S: Simd, const COLUMNS: bool>(s: S, p: &Product, a: *const 
                     add: p.add,
                 };
                 match (most, vectors) {
-                    (2.., 2) => by_rows::<S, 2, COLUMNS>(s, &tile, rows),
-                    (3.., 3) => by_rows::<S, 3, COLUMNS>(s, &tile, rows),
-                    (4.., 4) => by_rows::<S, 4, COLUMNS>(s, &tile, rows),
-                    _ => by_rows::<S, 1, COLUMNS>(s, &tile, rows),
+                    (2.., 2) => by_rows::<S, 2, COLUMNS, false>(s, &tile, rows),
+                    (3.., 3) => by_rows::<S, 3, COLUMNS, false>(s, &tile, rows),
+                    (4.., 4) => by_rows::<S, 4, COLUMNS, false>(s, &tile, rows),
+                    _ if n == S::LANES => by_rows::<S, 1, COLUMNS, false>(s, &tile, rows),
+                    _ => by_rows::<S, 1, COLUMNS, true>(s, &tile, rows),
                 }
             }
             row += rows;
@@ -143,55 +143,57 @@ unsafe fn by_columns<S: Simd, const COLUMNS: bool>(s: S, p: &Product, a: *const 
 }
 
 #[inline(always)]
-unsafe fn by_rows<S: Simd, const NV: usize, const COLUMNS: bool>(s: S, tile: &Tile, rows: usize) {
+unsafe fn by_rows<S: Simd, const NV: usize, const COLUMNS: bool, const PARTIAL: bool>(s: S, tile: &Tile, rows: usize) {
     // SAFETY: the caller's promise, for each variant.
     unsafe {
         match (const { Shape::of::<S>().mr }, rows) {
-            (_, 1) => micro::<S, 1, NV, COLUMNS>(s, tile),
-            (_, 2) => micro::<S, 2, NV, COLUMNS>(s, tile),
-            (_, 3) => micro::<S, 3, NV, COLUMNS>(s, tile),
-            (_, 4) => micro::<S, 4, NV, COLUMNS>(s, tile),
-            (5.., 5) => micro::<S, 5, NV, COLUMNS>(s, tile),
-            (6.., 6) => micro::<S, 6, NV, COLUMNS>(s, tile),
-            (7.., 7) => micro::<S, 7, NV, COLUMNS>(s, tile),
-            (8.., 8) => micro::<S, 8, NV, COLUMNS>(s, tile),
-            (9.., 9) => micro::<S, 9, NV, COLUMNS>(s, tile),
-            (10.., 10) => micro::<S, 10, NV, COLUMNS>(s, tile),
-            (11.., 11) => micro::<S, 11, NV, COLUMNS>(s, tile),
-            (12.., 12) => micro::<S, 12, NV, COLUMNS>(s, tile),
+            (_, 1) => micro::<S, 1, NV, COLUMNS, PARTIAL>(s, tile),
+            (_, 2) => micro::<S, 2, NV, COLUMNS, PARTIAL>(s, tile),
+            (_, 3) => micro::<S, 3, NV, COLUMNS, PARTIAL>(s, tile),
+            (_, 4) => micro::<S, 4, NV, COLUMNS, PARTIAL>(s, tile),
+            (5.., 5) => micro::<S, 5, NV, COLUMNS, PARTIAL>(s, tile),
+            (6.., 6) => micro::<S, 6, NV, COLUMNS, PARTIAL>(s, tile),
+            (7.., 7) => micro::<S, 7, NV, COLUMNS, PARTIAL>(s, tile),
+            (8.., 8) => micro::<S, 8, NV, COLUMNS, PARTIAL>(s, tile),
+            (9.., 9) => micro::<S, 9, NV, COLUMNS, PARTIAL>(s, tile),
+            (10.., 10) => micro::<S, 10, NV, COLUMNS, PARTIAL>(s, tile),
+            (11.., 11) => micro::<S, 11, NV, COLUMNS, PARTIAL>(s, tile),
+            (12.., 12) => micro::<S, 12, NV, COLUMNS, PARTIAL>(s, tile),
             _ => unreachable!("a tile of {rows} rows"),
         }
     }
 }
 
-/// Steps of the depth a turn of the loop where A comes by rows, as in matrix products.
+/// Steps of the depth a turn of the loop where A comes by rows and these are few. With more than 6 rows LLVM reads several steps before it
+/// multiplies and spills them: 60 % of the peak for 12 x 2 with AVX-512, fences or not.
 const UNROLL: usize = 4;
 
 // As in matrix products: functions of their own in WebAssembly.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool>(s: S, tile: &Tile) {
+unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool, const PARTIAL: bool>(
+    s: S,
+    tile: &Tile,
+) {
     let mut sums = [[s.zero(); NV]; ROWS];
     // SAFETY: the extents of the tile, which the caller vouches for.
     unsafe {
         let mut at = *tile;
         let mut left = tile.depth;
-        if !COLUMNS {
+        if !COLUMNS && ROWS <= 6 {
             while left >= UNROLL {
-                unrolled!(UNROLL, turn, {
-                    step::<S, ROWS, NV, COLUMNS>(s, &at, turn, &mut sums);
-                    // As in matrix products: LLVM would read several steps first and spill them.
-                    if ROWS > 6 {
-                        compiler_fence(Ordering::SeqCst);
-                    }
-                });
+                unrolled!(
+                    UNROLL,
+                    turn,
+                    step::<S, ROWS, NV, COLUMNS, PARTIAL>(s, &at, turn, &mut sums)
+                );
                 at.a = at.a.add(UNROLL);
                 at.b = at.b.add(UNROLL * at.b_stride);
                 left -= UNROLL;
             }
         }
         for _ in 0..left {
-            step::<S, ROWS, NV, COLUMNS>(s, &at, 0, &mut sums);
+            step::<S, ROWS, NV, COLUMNS, PARTIAL>(s, &at, 0, &mut sums);
             at.a = at.a.add(if COLUMNS { at.a_stride } else { 1 });
             at.b = at.b.add(at.b_stride);
         }
@@ -200,7 +202,7 @@ unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool
             let c = tile.c.add(r * tile.c_stride);
             unrolled!(NV, v, {
                 let c = c.add(v * S::LANES);
-                let n = if NV == 1 { tile.n } else { S::LANES };
+                let n = if PARTIAL { tile.n } else { S::LANES };
                 let sum = if tile.add {
                     s.mul_add(sums[r][v], factor, load(s, c, n))
                 } else {
@@ -214,7 +216,7 @@ unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool
 
 /// sums += column k of A x row k of B.
 #[inline(always)]
-unsafe fn step<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool>(
+unsafe fn step<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool, const PARTIAL: bool>(
     s: S,
     tile: &Tile,
     k: usize,
@@ -223,7 +225,7 @@ unsafe fn step<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool>
     // SAFETY: as in `micro`.
     unsafe {
         let row = tile.b.add(k * tile.b_stride);
-        let n = if NV == 1 { tile.n } else { S::LANES };
+        let n = if PARTIAL { tile.n } else { S::LANES };
         let mut b = [s.zero(); NV];
         unrolled!(NV, v, b[v] = load(s, row.add(v * S::LANES), n));
         unrolled!(ROWS, r, {

@@ -21,7 +21,7 @@ use crate::simd::Simd;
 use crate::{Error, Result};
 
 /// Queries that share one block of scores.
-pub const QUERY_BLOCK: usize = 32;
+pub const QUERY_BLOCK: usize = 64;
 
 /// What a call of attention works on, besides q, k and v.
 #[derive(Clone, Copy, Debug)]

@@ -1,3 +1,4 @@
+use super::matrix::{Left, Product, Transpose, padded};
 use super::*;
 use crate::ops::relative_bias::BucketRule;
 use crate::ops::testing::*;
@@ -238,4 +239,79 @@ fn offsets_are_checked() {
     assert_eq!(position(&[0, 3, 2], 2), 2);
     assert_eq!(position(&[0, 3], 4), 1);
     assert_eq!(position(&[0, -3], 4), 1);
+}
+
+#[test]
+fn products_match_naive() {
+    for isa in Isa::available() {
+        for (rows, columns, depth) in [(1, 1, 1), (3, 5, 0), (7, 17, 4), (12, 32, 9), (25, 70, 11), (50, 64, 3)] {
+            let (a, b) = (wide(&random(1, rows * depth)), wide(&random(2, depth * columns)));
+            let factors = random(3, rows);
+            for by_columns in [false, true] {
+                for (add, each) in [(false, 0), (true, 1)] {
+                    // Distances between rows (or columns) are larger than their lengths.
+                    let (a_stride, b_stride, c_stride) = (rows.max(depth) + 3, columns + 2, columns + 1);
+                    let mut left = vec![f32::NAN; rows.max(depth) * a_stride];
+                    for (r, d) in (0..rows).flat_map(|r| (0..depth).map(move |d| (r, d))) {
+                        let at = if by_columns { d * a_stride + r } else { r * a_stride + d };
+                        left[at] = a[r * depth + d] as f32;
+                    }
+                    let mut right = vec![f32::NAN; depth * b_stride];
+                    for (d, row) in b.chunks_exact(columns).enumerate() {
+                        for (to, x) in right[d * b_stride..].iter_mut().zip(row) {
+                            *to = *x as f32;
+                        }
+                    }
+                    let mut found = vec![2.0; rows * c_stride];
+                    let mut expected = vec![2.0; rows * c_stride];
+                    for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+                        let sum: f64 = (0..depth).map(|d| a[r * depth + d] * b[d * columns + c]).sum();
+                        expected[r * c_stride + c] = f64::from(factors[r * each]) * sum + if add { 2.0 } else { 0.0 };
+                    }
+                    let product = Product {
+                        rows,
+                        columns,
+                        depth,
+                        a: if by_columns {
+                            Left::Columns(left.as_ptr(), a_stride)
+                        } else {
+                            Left::Rows(left.as_ptr(), a_stride)
+                        },
+                        b: (right.as_ptr(), b_stride),
+                        c: (found.as_mut_ptr(), c_stride),
+                        factors: (factors.as_ptr(), each),
+                        add,
+                    };
+                    // SAFETY: the matrices have these sizes.
+                    unsafe { product.run(isa) };
+                    close(&found, &expected, 1e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn transposes_match_naive() {
+    for isa in Isa::available() {
+        for (rows, cols, stride) in [(1, 1, 1), (4, 8, 8), (16, 16, 20), (17, 33, 40), (40, 7, 7)] {
+            let from = random(1, rows * stride);
+            let padded = padded(isa, rows);
+            let mut to = vec![7.0; cols * padded];
+            let transpose = Transpose {
+                from: from.as_ptr(),
+                stride,
+                rows,
+                cols,
+                to: to.as_mut_ptr(),
+                padded,
+            };
+            // SAFETY: the matrices have these sizes.
+            unsafe { transpose.run(isa) };
+            for (c, r) in (0..cols).flat_map(|c| (0..padded).map(move |r| (c, r))) {
+                let expected = if r < rows { from[r * stride + c] } else { 0.0 };
+                assert_eq!(to[c * padded + r], expected, "{}: {c}, {r}", isa.name());
+            }
+        }
+    }
 }
