@@ -279,13 +279,19 @@ impl Bench {
         let (heads, head_dim) = (12, 64);
         let rows = lengths.iter().sum::<usize>();
         let size = rows * heads * head_dim;
-        let buffer = |seed| AlignedBuf::from_slice(&numbers(size, seed)).map_err(message);
-        let [q, k, v, dout] = [1, 2, 3, 4].map(buffer);
-        let (q, k, v, dout) = (q?, k?, v?, dout?);
-        let [out, dq, dk, dv] = [5, 6, 7, 8].map(buffer);
-        let (mut out, mut dq, mut dk, mut dv) = (out?, dq?, dk?, dv?);
+        // Buffers of so many layers in turn: those of a model's last use are no longer in the caches.
+        const LAYERS: usize = 8;
+        let buffers =
+            |seed| (0..LAYERS).map(move |layer| AlignedBuf::from_slice(&numbers(size, 8 * layer as u64 + seed)));
+        let buffers = |seed| buffers(seed).collect::<deftune_core::Result<Vec<_>>>().map_err(message);
+        let (q, k, v, dout) = (buffers(1)?, buffers(2)?, buffers(3)?, buffers(4)?);
+        let (mut out, mut dq, mut dk, mut dv) = (buffers(5)?, buffers(6)?, buffers(7)?, buffers(8)?);
         let mut lse = vec![0.0; rows * heads];
+        let mut layer = 0;
         let mut step = move |forward: bool| {
+            layer = (layer + 1) % LAYERS;
+            let (q, k, v, dout) = (&q[layer], &k[layer], &v[layer], &dout[layer]);
+            let (out, dq, dk, dv) = (&mut out[layer], &mut dq[layer], &mut dk[layer], &mut dv[layer]);
             let shape = AttentionShape {
                 cu_q: &cu,
                 cu_k: &cu,
@@ -298,11 +304,9 @@ impl Bench {
                 bias: None,
             };
             if forward {
-                attention::forward(isa, &pool, &shape, &q, &k, &v, &mut out, &mut lse)
+                attention::forward(isa, &pool, &shape, q, k, v, out, &mut lse)
             } else {
-                attention::backward(
-                    isa, &pool, &shape, &q, &k, &v, &out, &lse, &dout, &mut dq, &mut dk, &mut dv, None,
-                )
+                attention::backward(isa, &pool, &shape, q, k, v, out, &lse, dout, dq, dk, dv, None)
             }
         };
         step(true).map_err(message)?;

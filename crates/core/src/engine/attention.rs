@@ -123,9 +123,9 @@ impl Engine {
         self.expect(OP, "dout", dout, rows, width)?;
         self.expect(OP, "out", out, rows, width)?;
         self.expect(OP, "lse", lse, rows, heads as usize)?;
-        let mut dq = AlignedBuf::new_zeroed(rows * width)?;
-        let mut dk = AlignedBuf::new_zeroed(keys * width)?;
-        let mut dv = AlignedBuf::new_zeroed(keys * width)?;
+        let mut dq = AlignedBuf::uninit(rows * width)?;
+        let mut dk = AlignedBuf::uninit(keys * width)?;
+        let mut dv = AlignedBuf::uninit(keys * width)?;
         let buckets = shape.bias.map(|bias| bias.rule.buckets);
         let mut dtable = AlignedBuf::new_zeroed(buckets.unwrap_or(0) * heads as usize)?;
         attention::backward(
