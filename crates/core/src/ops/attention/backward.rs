@@ -61,7 +61,7 @@ impl Backward<'_> {
             return with_scratch(of_blocks, |scratch| self.block(isa, 0, there, scratch));
         }
         // Several blocks read keys and values and add to their gradients, whose rows lie `width` apart: they would share few sets of the
-        // caches.
+        // caches. Copies gain 5 % with 512 tokens (widths 768 and 1024, AVX-512) and lose as much with 128 at 1024.
         let size = sequence.k_len * dim;
         with_scratch(of_blocks + 4 * size, |scratch| {
             let (copies, scratch) = scratch.split_at_mut(4 * size);
