@@ -108,7 +108,7 @@ impl Engine {
         let (d_pre, d_up) = blocks.into_iter().map(|[d_pre, d_up]| (d_pre, d_up)).unzip();
         let mut insert = |blocks| {
             self.tensors
-                .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks }))
+                .insert(rows, cols, Data::Activations(Activations::new(rows, cols, blocks)))
         };
         Ok(vec![insert(d_pre), insert(d_up)])
     }

@@ -6,12 +6,19 @@
 use super::tensors::Data;
 use super::{Engine, Handles};
 use crate::density::element::ElementLoss;
-use crate::matmul::{ROW_BLOCK, matmul_row_blocks};
+use crate::matmul::{Accumulate, ROW_BLOCK, matmul_parts, matmul_row_blocks};
 use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
-use crate::sparse::{Activations, Block, NEVER, compact_block};
+use crate::ops::elementwise;
+use crate::simd::Isa;
+use crate::sparse::{Activations, Block, NEVER, compact_block, compact_counted};
 use crate::threads::SendPtr;
 use crate::{Error, Result};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Columns of a task of [`Engine::activate`] on few rows: a block of rows is too long a task where there are not many.
+const COLUMNS: usize = 1024;
 
 /// What an MLP's activation is, and what is measured of it.
 #[derive(Clone, Copy)]
@@ -72,10 +79,15 @@ impl Engine {
 
 impl MlpSettings {
     /// Zeros for what is at most `cutoff` in magnitude.
-    pub fn cut(self, isa: crate::simd::Isa, o: &mut [f32]) {
+    pub fn cut(self, isa: Isa, o: &mut [f32]) {
         if self.cutoff > 0.0 {
             activation::cut_slice(isa, self.cutoff, o);
         }
+    }
+
+    /// Whether the pre-activations are kept, outputs stay dense and nothing is measured of whole rows, so that any part of them can be made on its own.
+    fn is_dense(self) -> bool {
+        !self.kind.is_relu_family() && self.crossover == NEVER && self.element == ElementLoss::None
     }
 }
 
@@ -84,6 +96,8 @@ pub(super) struct Finished {
     block: Block,
     column_sums: Vec<f32>,
     element_sum: f64,
+    /// Where they were counted.
+    nonzeros: Option<usize>,
 }
 
 impl Engine {
@@ -98,6 +112,20 @@ impl Engine {
         check_width(OP, cols)?;
         let isa = self.isa;
         let source = &self.f32(OP, pre)?[..];
+        if settings.is_dense() {
+            let blocks = rows.div_ceil(ROW_BLOCK);
+            let dense = DenseActivations::new(isa, settings, rows, cols, blocks)?;
+            self.pool.run(blocks * cols.div_ceil(COLUMNS), &|task| {
+                let (block, first) = (task % blocks, task / blocks * COLUMNS);
+                let columns = first..cols.min(first + COLUMNS);
+                for row in block * ROW_BLOCK..rows.min((block + 1) * ROW_BLOCK) {
+                    let pre = &source[row * cols..][columns.clone()];
+                    // SAFETY: tasks have disjoint blocks x columns.
+                    unsafe { dense.set(block, row, columns.clone(), pre) };
+                }
+            });
+            return self.publish_dense(dense, pre);
+        }
         let finished = self.finish_blocks(rows, |blocks| {
             self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
                 let first = block * ROW_BLOCK;
@@ -128,7 +156,8 @@ impl Engine {
     ) -> Result<Handles> {
         const OP: &str = "linearActivate";
         let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
-        if !settings.kind.is_relu_family() || self.is_activations(x) {
+        let is_dense = settings.is_dense();
+        if self.is_activations(x) || !(is_dense || settings.kind.is_relu_family()) {
             let pre = self.linear(x, weight, bias)?;
             return self.activate(pre, kind, element, p, q, cutoff);
         }
@@ -148,6 +177,29 @@ impl Engine {
         };
         let panels = self.panels(weight, super::packs::Form::Forward)?;
         let source = self.f32(OP, x)?;
+        if is_dense {
+            let mut pre = AlignedBuf::uninit(rows * cols)?;
+            let dense = DenseActivations::new(isa, settings, rows, cols, panels.row_blocks(rows))?;
+            let accumulate = Accumulate::Overwrite;
+            matmul_parts(
+                isa,
+                &self.pool,
+                source,
+                rows,
+                panels,
+                bias,
+                accumulate,
+                &mut pre,
+                &|mut part| {
+                    for row in part.rows.clone() {
+                        // SAFETY: parts are disjoint, and so are the sums of their blocks.
+                        unsafe { dense.set(part.block, row, part.columns.clone(), part.row(row)) };
+                    }
+                },
+            );
+            let pre = self.new_f32(rows, cols, pre);
+            return self.publish_dense(dense, pre);
+        }
         let finished = self.finish_blocks(rows, |blocks| {
             matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|first, scratch| {
                 blocks.set(first / ROW_BLOCK, finish(isa, settings, scratch, cols));
@@ -171,23 +223,45 @@ impl Engine {
     pub(super) fn collect(&mut self, rows: usize, cols: usize, finished: Vec<Finished>, pre: u32) -> Result<Handles> {
         let mut map = AlignedBuf::new_zeroed(cols)?;
         let mut element_sum = 0.0;
+        let mut counted = Some(0);
         let mut blocks = Vec::with_capacity(finished.len());
         for part in finished {
-            for (total, sum) in map.iter_mut().zip(&part.column_sums) {
-                *total += sum;
-            }
+            elementwise::add_slice(self.isa, &mut map, &part.column_sums);
             element_sum += part.element_sum;
+            counted = counted.zip(part.nonzeros).map(|(total, more)| total + more);
             blocks.push(part.block);
         }
+        let o = Activations {
+            counted,
+            ..Activations::new(rows, cols, blocks)
+        };
+        self.publish(o, map, element_sum, pre)
+    }
+
+    /// The handles of o, of its column sums as means, and of its element-wise sum as a mean.
+    fn publish(&mut self, o: Activations, mut map: AlignedBuf, element_sum: f64, pre: u32) -> Result<Handles> {
+        let (rows, cols) = (o.rows, o.cols);
         map.iter_mut().for_each(|total| *total /= rows as f32);
         let mut element = AlignedBuf::new_zeroed(1)?;
         element[0] = (element_sum / (rows * cols) as f64) as f32;
-        let o = self
-            .tensors
-            .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks }));
+        let o = self.tensors.insert(rows, cols, Data::Activations(o));
         let map = self.new_f32(1, cols, map);
         let element = self.new_f32(1, 1, element);
         Ok(vec![o, map, element, pre])
+    }
+
+    fn publish_dense(&mut self, dense: DenseActivations, pre: u32) -> Result<Handles> {
+        let DenseActivations { rows, cols, .. } = dense;
+        let mut map = AlignedBuf::new_zeroed(cols)?;
+        for sums in dense.sums.chunks_exact(cols) {
+            elementwise::add_slice(self.isa, &mut map, sums);
+        }
+        let blocks = dense.blocks.into_iter().map(|values| Block::Dense { values });
+        let o = Activations {
+            counted: Some(dense.nonzeros.into_inner()),
+            ..Activations::new(rows, cols, blocks.collect())
+        };
+        self.publish(o, map, 0.0, pre)
     }
 
     /// Gradient before the activation: (grad + mapGrad / rows + elementGrad · d(elementMean)/do) · f'(pre), 0 where `cutoff` made o zero, and
@@ -243,18 +317,23 @@ impl Engine {
                     }
                 }
                 Block::Dense { values } => {
+                    let input = pre.map_or(&values[..], |pre| &pre[first..][..values.len()]);
+                    if let (Some(grad), true) = (gradient.plain(index, values.len(), cols), settings.cutoff == 0.0) {
+                        let mut values = buffer(values.len());
+                        activation::backward_into(isa, kind, input, grad, &mut values);
+                        return Block::Dense { values };
+                    }
                     let values = gradient.dense(isa, o, index, |at, g| {
                         let o = &values[at..][..g.len()];
-                        // ReLU's derivative is read off its output (positive or NaN: not zero), the others' need their input.
-                        let Some(pre) = pre else {
-                            return activation::backward_slice(isa, kind, o, g);
-                        };
-                        let pre = &pre[first + at..][..g.len()];
-                        activation::backward_slice(isa, kind, pre, g);
+                        let input = &input[at..][..g.len()];
+                        activation::backward_slice(isa, kind, input, g);
+                        if pre.is_none() {
+                            return;
+                        }
                         if settings.cutoff > 0.0 {
                             activation::mask_slice(isa, o, g);
                         }
-                        settings.element.add_pre_gradient(isa, pre, gradient.per_element, g);
+                        settings.element.add_pre_gradient(isa, input, gradient.per_element, g);
                     });
                     Block::Dense { values }
                 }
@@ -262,7 +341,7 @@ impl Engine {
         });
         Ok(self
             .tensors
-            .insert(rows, cols, Data::Activations(Activations { rows, cols, blocks })))
+            .insert(rows, cols, Data::Activations(Activations::new(rows, cols, blocks))))
     }
 
     /// The gradients that meet at o; see [`Engine::activate_backward`].
@@ -335,12 +414,7 @@ impl Engine {
         let mut tensor = self.tensors.take(y)?;
         let result = self.activations("addInPlace", x).map(|x| {
             if let Data::Activations(y) = &mut tensor.data {
-                for (y, x) in y.blocks.iter_mut().zip(&x.blocks) {
-                    y.values_mut()
-                        .iter_mut()
-                        .zip(x.values())
-                        .for_each(|(y, x)| *y += scale * x);
-                }
+                y.add(self.isa, &self.pool, x, scale);
             }
         });
         self.tensors.put_back(y, tensor);
@@ -359,8 +433,20 @@ pub(super) struct OutGradient<'a> {
 }
 
 impl OutGradient<'_> {
+    /// The gradient of block `index` of o, which is dense and has `len` values, if it is stored as such and nothing is added to it.
+    fn plain(&self, index: usize, len: usize, cols: usize) -> Option<&[f32]> {
+        if self.map.is_some() || self.per_element != 0.0 {
+            return None;
+        }
+        match self.sparse.map(|g| &g.blocks[index]) {
+            Some(Block::Dense { values }) => Some(values),
+            Some(Block::Compact { .. }) => None,
+            None => self.dense.map(|dense| &dense[index * ROW_BLOCK * cols..][..len]),
+        }
+    }
+
     /// The gradient at the non-zeros of block `index` of o, which is compact.
-    pub fn compact(&self, isa: crate::simd::Isa, o: &Activations, index: usize) -> Vec<f32> {
+    pub fn compact(&self, isa: Isa, o: &Activations, index: usize) -> Vec<f32> {
         let Block::Compact {
             row_starts,
             indices,
@@ -393,13 +479,7 @@ impl OutGradient<'_> {
 
     /// The gradient of block `index` of o, which is dense; `then(place in the block, gradient)` changes each row of it while it is in
     /// the L1.
-    pub fn dense(
-        &self,
-        isa: crate::simd::Isa,
-        o: &Activations,
-        index: usize,
-        then: impl Fn(usize, &mut [f32]),
-    ) -> AlignedBuf {
+    pub fn dense(&self, isa: Isa, o: &Activations, index: usize, then: impl Fn(usize, &mut [f32])) -> AlignedBuf {
         let Block::Dense { values } = &o.blocks[index] else {
             return AlignedBuf::empty();
         };
@@ -455,76 +535,108 @@ impl BlockSlots {
 }
 
 /// Activation, statistics and compaction of one block of rows, in place in its scratch; for ReLU.
-fn finish(isa: crate::simd::Isa, settings: MlpSettings, scratch: &mut [f32], cols: usize) -> Finished {
-    let mut statistics = Statistics::new(cols, settings.element);
+fn finish(isa: Isa, settings: MlpSettings, scratch: &mut [f32], cols: usize) -> Finished {
+    let (mut column_sums, mut element_sum, mut nonzeros) = (vec![0.0; cols], 0.0, 0);
     for row in scratch.chunks_exact_mut(cols) {
-        activation::forward_slice(isa, settings.kind, row);
-        settings.cut(isa, row);
-        statistics.add(isa, row, None);
+        nonzeros += activation::forward_counted_in_place(isa, settings.kind, settings.cutoff, row, &mut column_sums);
+        element_sum += settings.element.row_sum(isa, row, None);
     }
-    statistics.finished(compact_block(isa, scratch, cols, settings.crossover))
+    Finished {
+        // SAFETY: every row was counted.
+        block: unsafe { compact_counted(isa, scratch, cols, settings.crossover, nonzeros) },
+        column_sums,
+        element_sum,
+        nonzeros: Some(nonzeros),
+    }
 }
 
 /// [`finish`] of values that have to stay as they are.
-fn finish_copy(isa: crate::simd::Isa, settings: MlpSettings, pre: &[f32], cols: usize) -> Finished {
+fn finish_copy(isa: Isa, settings: MlpSettings, pre: &[f32], cols: usize) -> Finished {
     let mut values = buffer(pre.len());
-    let mut statistics = Statistics::new(cols, settings.element);
+    let (mut column_sums, mut element_sum, mut nonzeros) = (vec![0.0; cols], 0.0, 0);
     for (pre, row) in pre.chunks_exact(cols).zip(values.chunks_exact_mut(cols)) {
-        row.copy_from_slice(pre);
-        activation::forward_slice(isa, settings.kind, row);
-        settings.cut(isa, row);
-        statistics.add(isa, row, Some(pre));
+        nonzeros += activation::forward_counted(isa, settings.kind, settings.cutoff, pre, row, &mut column_sums);
+        element_sum += settings.element.row_sum(isa, row, Some(pre));
     }
-    statistics.finished(if settings.crossover != NEVER {
-        compact_block(isa, &values, cols, settings.crossover)
-    } else {
-        Block::Dense { values }
-    })
+    Finished {
+        block: if settings.crossover != NEVER {
+            // SAFETY: every row was counted.
+            unsafe { compact_counted(isa, &values, cols, settings.crossover, nonzeros) }
+        } else {
+            Block::Dense { values }
+        },
+        column_sums,
+        element_sum,
+        nonzeros: Some(nonzeros),
+    }
+}
+
+/// Activations that stay dense, while tasks make parts of them.
+struct DenseActivations {
+    isa: Isa,
+    settings: MlpSettings,
+    rows: usize,
+    cols: usize,
+    blocks: Vec<AlignedBuf>,
+    /// Where `blocks` are.
+    targets: Vec<SendPtr<f32>>,
+    /// Sums of columns, [groups, cols]: in the order of a group's rows whatever the tasks, and added in the order of the groups.
+    sums: Vec<f32>,
+    sums_target: SendPtr<f32>,
+    nonzeros: AtomicUsize,
+}
+
+impl DenseActivations {
+    fn new(isa: Isa, settings: MlpSettings, rows: usize, cols: usize, groups: usize) -> Result<DenseActivations> {
+        let starts = (0..rows).step_by(ROW_BLOCK);
+        let mut blocks = starts
+            .map(|first| AlignedBuf::uninit(ROW_BLOCK.min(rows - first) * cols))
+            .collect::<Result<Vec<_>>>()?;
+        let mut sums = vec![0.0; groups * cols];
+        Ok(DenseActivations {
+            isa,
+            settings,
+            rows,
+            cols,
+            targets: blocks.iter_mut().map(|block| SendPtr::new(block)).collect(),
+            blocks,
+            sums_target: SendPtr::new(&mut sums),
+            sums,
+            nonzeros: AtomicUsize::new(0),
+        })
+    }
+
+    /// f(pre) as `columns` of row `row`, which is in group `group`.
+    ///
+    /// # Safety
+    /// They are there, and no other task has these columns of the row or of the group.
+    unsafe fn set(&self, group: usize, row: usize, columns: Range<usize>, pre: &[f32]) {
+        // SAFETY: the caller's promise.
+        let (out, sums) = unsafe {
+            let at = row % ROW_BLOCK * self.cols + columns.start;
+            (
+                self.targets[row / ROW_BLOCK].slice(at, columns.len()),
+                self.sums_target.slice(group * self.cols + columns.start, columns.len()),
+            )
+        };
+        let MlpSettings { kind, cutoff, .. } = self.settings;
+        let count = activation::forward_counted(self.isa, kind, cutoff, pre, out, sums);
+        self.nonzeros.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 /// Statistics of one finished block o of a gated MLP, and its compaction up to a density of `crossover`.
-pub(super) fn measure(
-    isa: crate::simd::Isa,
-    o: &[f32],
-    pre: &[f32],
-    cols: usize,
-    element: ElementLoss,
-    crossover: f32,
-) -> Finished {
-    let mut statistics = Statistics::new(cols, element);
+pub(super) fn measure(isa: Isa, o: &[f32], pre: &[f32], cols: usize, element: ElementLoss, crossover: f32) -> Finished {
+    let (mut column_sums, mut element_sum) = (vec![0.0; cols], 0.0);
     for (o, pre) in o.chunks_exact(cols).zip(pre.chunks_exact(cols)) {
-        statistics.add(isa, o, Some(pre));
+        elementwise::add_slice(isa, &mut column_sums, o);
+        element_sum += element.row_sum(isa, o, Some(pre));
     }
-    statistics.finished(compact_block(isa, o, cols, crossover))
-}
-
-/// Sums over a block, taken row by row while the row is in the L1.
-struct Statistics {
-    column_sums: Vec<f32>,
-    element_sum: f64,
-    element: ElementLoss,
-}
-
-impl Statistics {
-    fn new(cols: usize, element: ElementLoss) -> Statistics {
-        Statistics {
-            column_sums: vec![0.0; cols],
-            element_sum: 0.0,
-            element,
-        }
-    }
-
-    fn add(&mut self, isa: crate::simd::Isa, row: &[f32], pre: Option<&[f32]>) {
-        self.column_sums.iter_mut().zip(row).for_each(|(sum, o)| *sum += o);
-        self.element_sum += self.element.row_sum(isa, row, pre);
-    }
-
-    fn finished(self, block: Block) -> Finished {
-        Finished {
-            block,
-            column_sums: self.column_sums,
-            element_sum: self.element_sum,
-        }
+    Finished {
+        block: compact_block(isa, o, cols, crossover),
+        column_sums,
+        element_sum,
+        nonzeros: None,
     }
 }
 

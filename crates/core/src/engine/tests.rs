@@ -7,6 +7,14 @@ use crate::simd::Isa;
 
 const RELU: u32 = 0;
 const GELU: u32 = 1;
+/// Kind, shift and element loss.
+const CASES: [(u32, f32, u32); 5] = [
+    (RELU, -6.0, 1),
+    (RELU, 0.0, 1),
+    (RELU, 0.0, 0),
+    (GELU, 0.0, 1),
+    (GELU, 0.0, 0),
+];
 
 fn engine(threads: u32, isa: Isa) -> Engine {
     Engine::new(threads, isa.name()).expect("an available instruction set")
@@ -20,8 +28,9 @@ fn values(count: usize, seed: u32, shift: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Up-projection, activation, down-projection and all gradients, as flat values.
-fn mlp(engine: &mut Engine, kind: u32, bias_shift: f32, fused: bool) -> Vec<Vec<f32>> {
+/// Up-projection, activation, down-projection and all gradients, as flat values. Without an element loss nothing is asked of the feature map
+/// either: then dense activations are made in parts of rows, and their gradient in one pass.
+fn mlp(engine: &mut Engine, kind: u32, bias_shift: f32, element: u32, fused: bool) -> Vec<Vec<f32>> {
     let (rows, d, ff) = (101, 36, 76);
     let x = engine
         .upload_f32(&values(rows * d, 1, 0.0), rows as u32, d as u32)
@@ -34,16 +43,21 @@ fn mlp(engine: &mut Engine, kind: u32, bias_shift: f32, fused: bool) -> Vec<Vec<
         .unwrap();
     let map_grad = engine.upload_f32(&values(ff, 6, 0.0), 1, ff as u32).unwrap();
     let results = if fused {
-        engine.linear_activate(x, up, bias, kind, 1, 1e-2, 0.0, 0.0).unwrap()
+        engine
+            .linear_activate(x, up, bias, kind, element, 1e-2, 0.0, 0.0)
+            .unwrap()
     } else {
         let pre = engine.linear(x, up, bias).unwrap();
-        engine.activate(pre, kind, 1, 1e-2, 0.0, 0.0).unwrap()
+        engine.activate(pre, kind, element, 1e-2, 0.0, 0.0).unwrap()
     };
     let (out, map, mean, pre) = (results[0], results[1], results[2], results[3]);
+    let nonzeros = engine.read_f32(out).unwrap().iter().filter(|&&o| o != 0.0).count();
+    assert_eq!(engine.nonzeros(out).unwrap(), nonzeros as f64);
     let y = engine.linear(out, down, 0).unwrap();
     let grad = engine.linear_backward_input(dy, down, out).unwrap();
+    let (map_grad, element_grad) = if element == 0 { (0, 0.0) } else { (map_grad, 0.7) };
     let dpre = engine
-        .activate_backward(grad, out, pre, map_grad, 0.7, kind, 1, 1e-2, 0.0, 0.0)
+        .activate_backward(grad, out, pre, map_grad, element_grad, kind, element, 1e-2, 0.0, 0.0)
         .unwrap();
     let dx = engine.linear_backward_input(dpre, up, 0).unwrap();
     let d_up = engine.linear_backward_weight(dpre, x, 1.0).unwrap();
@@ -71,9 +85,11 @@ fn assert_close(name: &str, a: &[Vec<f32>], b: &[Vec<f32>], tolerance: f32) {
 fn fused_up_projection_equals_the_separate_operations() {
     for isa in Isa::available() {
         for (kind, shift) in [(RELU, -6.0), (RELU, -2.0), (RELU, 0.0), (RELU, 3.0), (GELU, 0.0)] {
-            let fused = mlp(&mut engine(2, isa), kind, shift, true);
-            let separate = mlp(&mut engine(2, isa), kind, shift, false);
-            assert_close(&format!("{} shift {shift}", isa.name()), &fused, &separate, 1e-5);
+            for element in [0, 1] {
+                let fused = mlp(&mut engine(2, isa), kind, shift, element, true);
+                let separate = mlp(&mut engine(2, isa), kind, shift, element, false);
+                assert_close(&format!("{} shift {shift}", isa.name()), &fused, &separate, 1e-5);
+            }
         }
     }
 }
@@ -82,9 +98,9 @@ fn fused_up_projection_equals_the_separate_operations() {
 fn every_instruction_set_agrees_with_scalar() {
     let scalar = Isa::choose(Some("scalar")).unwrap();
     for isa in Isa::available() {
-        for (kind, shift) in [(RELU, -6.0), (RELU, 0.0), (GELU, 0.0)] {
-            let fast = mlp(&mut engine(1, isa), kind, shift, true);
-            let naive = mlp(&mut engine(1, scalar), kind, shift, true);
+        for (kind, shift, element) in CASES {
+            let fast = mlp(&mut engine(1, isa), kind, shift, element, true);
+            let naive = mlp(&mut engine(1, scalar), kind, shift, element, true);
             assert_close(isa.name(), &fast, &naive, 2e-5);
         }
     }
@@ -93,17 +109,41 @@ fn every_instruction_set_agrees_with_scalar() {
 #[test]
 fn threads_do_not_change_a_bit() {
     for isa in Isa::available() {
-        for (kind, shift) in [(RELU, -6.0), (RELU, 0.0), (GELU, 0.0)] {
-            let one = mlp(&mut engine(1, isa), kind, shift, true);
+        for (kind, shift, element) in CASES {
+            let one = mlp(&mut engine(1, isa), kind, shift, element, true);
             for threads in [2, 3, 8] {
                 assert_eq!(
                     one,
-                    mlp(&mut engine(threads, isa), kind, shift, true),
+                    mlp(&mut engine(threads, isa), kind, shift, element, true),
                     "{} threads",
                     threads
                 );
             }
         }
+    }
+}
+
+/// GELU of rows that are cut in several tasks, and its statistics, against one value at a time.
+#[test]
+fn wide_activations_are_those_of_each_value() {
+    let (rows, cols) = (50, 2085);
+    let pre = values(rows * cols, 7, 0.1);
+    for isa in Isa::available() {
+        let [one, three] = [1, 3].map(|threads| {
+            let mut engine = engine(threads, isa);
+            let handle = engine.upload_f32(&pre, rows as u32, cols as u32).unwrap();
+            let results = engine.activate(handle, GELU, 0, 0.0, 0.0, 0.0).unwrap();
+            let plain = engine.activation(handle, GELU).unwrap();
+            assert_eq!(results[3], handle);
+            let [o, map, plain] = [results[0], results[1], plain].map(|handle| engine.read_f32(handle).unwrap());
+            assert_eq!(o, plain);
+            for (column, mean) in map.iter().enumerate() {
+                let sum: f64 = o.iter().skip(column).step_by(cols).map(|&o| o as f64).sum();
+                assert!((*mean as f64 - sum / rows as f64).abs() < 1e-6);
+            }
+            [o, map]
+        });
+        assert_eq!(one, three);
     }
 }
 

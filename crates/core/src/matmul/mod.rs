@@ -25,6 +25,7 @@ use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
 pub(crate) use block::Block;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -76,14 +77,59 @@ pub fn matmul(
     accumulate: Accumulate,
     out: &mut [f32],
 ) {
+    matmul_parts(isa, pool, a, m, b, bias, accumulate, out, &|_| {});
+}
+
+/// One finished part of a product: a block of its rows in some of its columns.
+pub struct Part<'a> {
+    /// Number of the block of rows, below [`PackedB::row_blocks`].
+    pub block: usize,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    out: SendPtr<f32>,
+    /// Values in a row of `out`.
+    stride: usize,
+    own: PhantomData<&'a mut [f32]>,
+}
+
+impl Part<'_> {
+    /// The part's columns of row `row`, one of `rows`.
+    ///
+    /// # Panics
+    /// When it is none of them.
+    pub fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.rows.contains(&row), "Part::row");
+        // SAFETY: in range of `out`, and the part's alone.
+        unsafe {
+            self.out
+                .slice(row * self.stride + self.columns.start, self.columns.len())
+        }
+    }
+}
+
+/// As [`matmul`]; `then` gets each part of `out` when it is finished, while it is in the cache.
+///
+/// # Panics
+/// When a length does not fit the shapes.
+#[allow(clippy::too_many_arguments)]
+pub fn matmul_parts(
+    isa: Isa,
+    pool: &Pool,
+    a: &[f32],
+    m: usize,
+    b: &PackedB,
+    bias: Option<&[f32]>,
+    accumulate: Accumulate,
+    out: &mut [f32],
+    then: &(dyn Fn(Part<'_>) + Sync),
+) {
     assert_eq!(a.len(), m * b.k, "matmul: a");
     assert_eq!(out.len(), m * b.n, "matmul: out");
     assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul: bias");
-    let mr = b.shape.mr;
     // Tiles are cut even (25 rows of 6 at most are 5 x 5, not 4 x 6 + 1): at 8 rows worth 80 -> 94 GFLOP/s on AVX2.
     let tiles = b.tiles(m);
-    let tiles_per_block = b.task_rows() / mr;
-    let blocks = tiles.div_ceil(tiles_per_block);
+    let tiles_per_block = b.task_tiles();
+    let blocks = b.row_blocks(m);
     let columns = b.task_columns().min(COLUMNS_FEW * blocks);
     let panels_per_chunk = b.panels_in(columns);
     let chunks = b.panels().div_ceil(panels_per_chunk);
@@ -94,19 +140,28 @@ pub fn matmul(
         let first_tile = block * tiles_per_block;
         let last_tile = tiles.min(first_tile + tiles_per_block);
         let (row, end) = (first_tile * m / tiles, last_tile * m / tiles);
-        let first_panel = chunk * panels_per_chunk;
+        let panels = chunk * panels_per_chunk..b.panels().min((chunk + 1) * panels_per_chunk);
+        let columns = panels.start * b.shape.nr()..b.n.min(panels.end * b.shape.nr());
         Block {
             a: &a[row * b.k..end * b.k],
             rows: end - row,
             tiles: last_tile - first_tile,
             b,
-            panels: first_panel..b.panels().min(first_panel + panels_per_chunk),
+            panels,
             bias,
             accumulate,
             // SAFETY: in range; tasks own disjoint rows x columns of `out`.
             out: unsafe { target.at(row * b.n) },
         }
         .run(isa);
+        then(Part {
+            block,
+            rows: row..end,
+            columns,
+            out: target,
+            stride: b.n,
+            own: PhantomData,
+        });
     });
 }
 

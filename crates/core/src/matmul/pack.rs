@@ -216,9 +216,15 @@ impl PackedB {
         }
     }
 
-    /// Rows of a task.
-    pub(super) fn task_rows(&self) -> usize {
-        if self.in_pairs { pairs::TASK_ROWS } else { ROW_BLOCK }
+    /// Row tiles of a task.
+    pub(super) fn task_tiles(&self) -> usize {
+        let rows = if self.in_pairs { pairs::TASK_ROWS } else { ROW_BLOCK };
+        rows / self.shape.mr
+    }
+
+    /// Blocks of rows that are tasks of a product of `rows` rows, see [`super::matmul_parts`].
+    pub fn row_blocks(&self, rows: usize) -> usize {
+        self.tiles(rows).div_ceil(self.task_tiles())
     }
 
     /// Panels of `columns` columns, at least one.

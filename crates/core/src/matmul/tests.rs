@@ -134,6 +134,36 @@ fn row_blocks_give_the_product() {
 }
 
 #[test]
+fn parts_are_those_of_the_product() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for m in [1, 8, 49, 97, 257] {
+            let (k, n) = (76, 435);
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let packed = PackedB::from_columns(isa, &pools[0], &b, k, n).unwrap();
+            for pool in &pools {
+                let mut out = vec![0.0; m * n];
+                let found = std::sync::Mutex::new(vec![f32::NAN; m * n]);
+                let accumulate = Accumulate::Overwrite;
+                matmul_parts(isa, pool, &a, m, &packed, None, accumulate, &mut out, &|mut part| {
+                    assert!(part.block < packed.row_blocks(m));
+                    for row in part.rows.clone() {
+                        let columns = part.columns.clone();
+                        let values = part.row(row);
+                        found.lock().unwrap()[row * n..][columns].copy_from_slice(values);
+                        values.fill(3.0);
+                    }
+                });
+                let mut right = vec![0.0; m * n];
+                matmul(isa, pool, &a, m, &packed, None, accumulate, &mut right);
+                assert_eq!(found.into_inner().unwrap(), right);
+                assert!(out.iter().all(|&x| x == 3.0));
+            }
+        }
+    }
+}
+
+#[test]
 fn transposed_products() {
     let pools = pools();
     for isa in Isa::available() {

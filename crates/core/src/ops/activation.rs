@@ -1,7 +1,7 @@
 //! Activation functions and their derivatives.
 
-use super::Map;
-use crate::simd::{Isa, Simd, math};
+use super::{Map, load, store};
+use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::Pool;
 
 /// The activations of the supported models.
@@ -93,9 +93,6 @@ struct Relu6;
 #[derive(Clone, Copy)]
 struct Mish;
 
-const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
-/// 1/sqrt(2 pi)
-const NORMAL: f32 = 0.398_942_3;
 /// sqrt(2/pi)
 const GELU_NEW: f32 = 0.797_884_6;
 const GELU_NEW_CUBE: f32 = 0.044715;
@@ -116,8 +113,7 @@ impl Map<1> for Relu {
 impl Map<1> for Gelu {
     #[inline(always)]
     fn map<S: Simd>(self, s: S, [x]: [S::F; 1]) -> S::F {
-        let half = s.mul(x, s.splat(0.5));
-        s.mul_add(half, math::erf(s, s.mul(x, s.splat(SQRT_HALF))), half)
+        math::gelu(s, x)
     }
 }
 
@@ -223,11 +219,7 @@ impl Map<2> for Gelu {
     /// Φ(x) + x φ(x)
     #[inline(always)]
     fn map<S: Simd>(self, s: S, [x, dy]: [S::F; 2]) -> S::F {
-        let x = math::clamp(s, x, 15.0);
-        let half = s.splat(0.5);
-        let phi = s.mul(math::exp(s, s.mul(s.mul(x, x), s.splat(-0.5))), s.splat(NORMAL));
-        let cdf = s.mul_add(half, math::erf(s, s.mul(x, s.splat(SQRT_HALF))), half);
-        s.mul(dy, s.mul_add(x, phi, cdf))
+        s.mul(dy, math::gelu_slope(s, x))
     }
 }
 
@@ -348,6 +340,68 @@ pub fn forward_slice(isa: Isa, kind: ActivationKind, x: &mut [f32]) {
     }
 }
 
+struct Counted<'a, M> {
+    map: M,
+    cutoff: f32,
+    x: *const f32,
+    out: *mut f32,
+    sums: &'a mut [f32],
+}
+
+impl<M: Map<1>> Kernel for Counted<'_, M> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let len = self.sums.len();
+        let sums = self.sums.as_mut_ptr();
+        let (mut count, mut i) = (0, 0);
+        while i < len {
+            let n = S::LANES.min(len - i);
+            // SAFETY: whoever built the kernel promises `len` values at `x` and `out`, which may be the same; `sums` has as many.
+            unsafe {
+                let mut y = self.map.map(s, [load(s, self.x.add(i), n)]);
+                if self.cutoff > 0.0 {
+                    y = Cut(self.cutoff).map(s, [y]);
+                }
+                store(s, self.out.add(i), y, n);
+                store(s, sums.add(i), s.add(load(s, sums.add(i), n), y), n);
+                // Lanes past the end are not counted: f(0) may be anything.
+                count += (s.mask_bits(s.ne_zero(y)) & (u32::MAX >> (32 - n))).count_ones() as usize;
+            }
+            i += n;
+        }
+        count
+    }
+}
+
+/// `out = f(x)`, 0 where that is at most `cutoff` in magnitude, and `sums += out`, on the calling thread and in one pass; all `[n]`. Returns how
+/// many of `out` are not 0.
+pub fn forward_counted(
+    isa: Isa,
+    kind: ActivationKind,
+    cutoff: f32,
+    x: &[f32],
+    out: &mut [f32],
+    sums: &mut [f32],
+) -> usize {
+    assert!(x.len() == out.len() && sums.len() == out.len(), "activation: lengths");
+    let (x, out) = (x.as_ptr(), out.as_mut_ptr());
+    with_kind!(kind, map => dispatch(isa, Counted { map, cutoff, x, out, sums }))
+}
+
+/// [`forward_counted`] with `x` in the place of `out`.
+pub fn forward_counted_in_place(isa: Isa, kind: ActivationKind, cutoff: f32, x: &mut [f32], sums: &mut [f32]) -> usize {
+    assert_eq!(sums.len(), x.len(), "activation: lengths");
+    let out = x.as_mut_ptr();
+    let x = out.cast_const();
+    with_kind!(kind, map => dispatch(isa, Counted { map, cutoff, x, out, sums }))
+}
+
+/// `dx = dy f'(x)` on the calling thread; all `[n]`.
+pub fn backward_into(isa: Isa, kind: ActivationKind, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    with_kind!(kind, f => super::map_into(isa, f, [x, dy], dx));
+}
+
 /// `g *= f'(x)` on the calling thread; x is the input of the forward pass, both `[n]`.
 pub fn backward_slice(isa: Isa, kind: ActivationKind, x: &[f32], g: &mut [f32]) {
     if kind != ActivationKind::Identity {
@@ -439,6 +493,20 @@ mod tests {
                     let mut z = x.clone();
                     forward_slice(isa, kind, &mut z);
                     assert_eq!(y, z);
+                    for cutoff in [0.0, 0.25] {
+                        cut_slice(isa, cutoff, &mut z);
+                        let nonzeros = z.iter().filter(|&&z| z != 0.0).count();
+                        let sums: Vec<f32> = dy.iter().zip(&z).map(|(d, z)| d + z).collect();
+                        let (mut out, mut added) = (vec![9.0; len], dy.clone());
+                        assert_eq!(forward_counted(isa, kind, cutoff, &x, &mut out, &mut added), nonzeros);
+                        assert_eq!((&out, &added), (&z, &sums));
+                        let (mut out, mut added) = (x.clone(), dy.clone());
+                        assert_eq!(
+                            forward_counted_in_place(isa, kind, cutoff, &mut out, &mut added),
+                            nonzeros
+                        );
+                        assert_eq!((&out, &added), (&z, &sums));
+                    }
                     y
                 }) {
                     close(&y, &right, 2e-6);
@@ -448,6 +516,8 @@ mod tests {
                     backward(isa, pool, kind, &x, &dy, &mut dx);
                     let mut g = dy.clone();
                     backward_slice(isa, kind, &x, &mut g);
+                    assert_eq!(dx, g);
+                    backward_into(isa, kind, &x, &dy, &mut g);
                     assert_eq!(dx, g);
                     dx
                 }) {
@@ -471,6 +541,8 @@ mod tests {
             assert!(y[0] == 0.0 && y[1] == 0.0 && y[2] < 0.0, "gelu_new {y:?}");
             forward(isa, pool, ActivationKind::Gelu, &[-1e9, -5.56, -5.52], &mut y);
             assert!(y[0] == 0.0 && y[1] == 0.0 && y[2] < 0.0, "gelu {y:?}");
+            forward(isa, pool, ActivationKind::Gelu, &[5.6, 8.0, 1e30], &mut y);
+            assert_eq!(y, [5.6, 8.0, 1e30], "as x, and PyTorch's");
             vec![]
         });
     }

@@ -91,6 +91,16 @@ pub(crate) fn mul_slice(isa: Isa, y: &mut [f32], x: &[f32]) {
     super::map_slice2(isa, Mul, y, x);
 }
 
+/// `y += x` on the calling thread (for use inside a task); both `[n]`.
+pub(crate) fn add_slice(isa: Isa, y: &mut [f32], x: &[f32]) {
+    super::map_slice2(isa, Add, y, x);
+}
+
+/// `y += scale * x` on the calling thread (for use inside a task); both `[n]`.
+pub(crate) fn add_scaled_slice(isa: Isa, y: &mut [f32], x: &[f32], scale: f32) {
+    super::map_slice2(isa, AddScaled(scale), y, x);
+}
+
 /// `out = x`; both `[n]`.
 pub fn copy(isa: Isa, pool: &Pool, x: &[f32], out: &mut [f32]) {
     super::map(isa, pool, Same, [x], out);

@@ -147,6 +147,19 @@ pub(crate) fn map_in_place<M: Map<2>>(isa: Isa, pool: &Pool, map: M, y: &mut [f3
     });
 }
 
+/// `out[i] = map(inputs[..][i])` on the calling thread.
+pub(crate) fn map_into<M: Map<N>, const N: usize>(isa: Isa, map: M, inputs: [&[f32]; N], out: &mut [f32]) {
+    for input in inputs {
+        assert_eq!(
+            input.len(),
+            out.len(),
+            "elementwise operation on slices of different length"
+        );
+    }
+    let (inputs, len, out) = (inputs.map(<[f32]>::as_ptr), out.len(), out.as_mut_ptr());
+    dispatch(isa, MapKernel { map, inputs, out, len });
+}
+
 /// `y[i] = map(y[i])` on the calling thread.
 pub(crate) fn map_slice<M: Map<1>>(isa: Isa, map: M, y: &mut [f32]) {
     let out = y.as_mut_ptr();

@@ -1,4 +1,4 @@
-//! Vector exp, tanh, erf and sigmoid. Error bounds are measured against f64 by the tests below, on every instruction set.
+//! Vector exp, tanh, sigmoid and GELU. Error bounds are measured against f64 by the tests below, on every instruction set.
 
 // Coefficients are written as their sources print them.
 #![allow(clippy::excessive_precision, clippy::approx_constant)]
@@ -84,51 +84,94 @@ pub fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     s.select(small, x, s.select(saturated, sign, ratio))
 }
 
-/// erf within 3e-7 absolute, and 5 ULP for |x| < 0.5; |result| <= 1, NaN for NaN.
-///
-/// The Taylor series below 0.5; `1 - t exp(-x² + P(t))`, `t = 1 / (1 + x / 2)` above (Numerical Recipes, `erfcc`).
+/// `Σ c[i] x^i`, coefficients from the lowest power up, in pairs (Estrin): half as many roundings in a row as in [`polynomial`].
 #[inline(always)]
-pub fn erf<S: Simd>(s: S, x: S::F) -> S::F {
-    let c = clamp(s, x, 5.0);
-    let x2 = s.mul(c, c);
-    let series = s.mul(
-        c,
-        polynomial(
-            s,
-            x2,
-            [
-                1.205533298e-4,
-                -8.548327e-4,
-                5.223978e-3,
-                -2.6866171e-2,
-                1.1283792e-1,
-                -3.7612639e-1,
-                1.1283792,
-            ],
-        ),
-    );
-    let a = s.abs(c);
-    let one = s.splat(1.0);
-    let t = s.div(one, s.mul_add(a, s.splat(0.5), one));
-    let p = polynomial(
+fn paired_polynomial<S: Simd, const N: usize>(s: S, x: S::F, square: S::F, coefficients: [f32; N]) -> S::F {
+    let mut i = (N - 1) / 2 * 2;
+    let mut sum = s.splat(coefficients[i]);
+    if i + 1 < N {
+        sum = s.mul_add(s.splat(coefficients[i + 1]), x, sum);
+    }
+    while i > 0 {
+        i -= 2;
+        let pair = s.mul_add(s.splat(coefficients[i + 1]), x, s.splat(coefficients[i]));
+        sum = s.mul_add(sum, square, pair);
+    }
+    sum
+}
+
+/// The tail of the standard normal distribution at `a = min(|x|, 10)`: Φ(-a) = e P(a) / Q(a) and φ(a) = e / √2π.
+struct NormalTail<F> {
+    a: F,
+    e: F,
+    p: F,
+    q: F,
+}
+
+/// `e = exp(-a² / 2)` by the polynomial of 2^f of degree 6 (relative error 1.9e-9; no bounds to watch up to a = 10), P / Q = Φ(-a) / e with the
+/// least relative error up to 6: 6.1e-8 with degrees 3 and 4. Of the equivalent fractions the one whose coefficients round best.
+#[inline(always)]
+fn normal_tail<S: Simd>(s: S, x: S::F) -> NormalTail<S::F> {
+    let a = s.min(s.splat(10.0), s.abs(x));
+    let square = s.mul(a, a);
+    // Added to 1.5 · 2^23, the exponent is rounded to an integer in the lowest bits.
+    let shifted = s.splat(12_582_912.0);
+    let per_square = s.splat(-0.5 * std::f32::consts::LOG2_E);
+    let n = s.mul_add(square, per_square, shifted);
+    let f = s.mul_add(square, per_square, s.sub(shifted, n));
+    let power = paired_polynomial(
         s,
-        t,
+        f,
+        s.mul(f, f),
         [
-            1.7087277e-1,
-            -8.2215223e-1,
-            1.4885159,
-            -1.135204,
-            2.7886807e-1,
-            -1.8628806e-1,
-            9.678418e-2,
-            3.7409196e-1,
-            1.0000237,
-            -1.2655122,
+            1.0,
+            0.693_147_24,
+            0.240_226_48,
+            5.550_329e-2,
+            9.618_489e-3,
+            1.339_993_1e-3,
+            1.534_581_1e-4,
         ],
     );
-    let tail = s.sub(one, s.mul(t, exp(s, s.sub(p, x2))));
-    let signed = s.select(s.lt(x, s.zero()), s.sub(s.zero(), tail), tail);
-    s.select(s.lt(a, s.splat(0.5)), series, signed)
+    NormalTail {
+        a,
+        e: s.from_bits(s.add_i(s.bits(power), s.shl_i::<23>(s.bits(n)))),
+        p: paired_polynomial(s, a, square, [0.812_359_8, 0.543_636_6, 0.169_755_09, 2.214_952_7e-2]),
+        q: paired_polynomial(
+            s,
+            a,
+            square,
+            [1.624_719_7, 2.383_606_2, 1.429_048_7, 0.424_615_2, 5.555_407_3e-2],
+        ),
+    }
+}
+
+/// Below it 1 + erf(x / √2) is 0 in f32, and so is PyTorch's GELU. Density counts exact zeros, hence ours are where theirs are.
+const GELU_ZERO: f32 = -5.54;
+
+/// x Φ(x) within 1.4e-7 |x| absolute, 30 ULP down to -5.54 and 6 ULP between -0.5 and 0.5; 0 below, NaN for NaN.
+///
+/// max(0, x) - |x| Φ(-|x|), for 16 values on Zen 4 in 6.2 ns with AVX-512 and 10 ns with AVX2, where `1 - t exp(-x² + P(t))` beside a series near
+/// 0 took 17 and 30 ns. A fraction of polynomials of x² alone (degrees 5 and 5) takes 5.6 and 7 ns, but is off by 1.7e-7 |x| down to the
+/// tails, where nothing is left of Φ then.
+#[inline(always)]
+pub fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
+    let NormalTail { a, e, p, q } = normal_tail(s, x);
+    let tail = s.div(s.mul(e, p), q);
+    let y = s.mul_add(s.sub(s.zero(), a), tail, s.max(s.zero(), x));
+    s.select(s.lt(x, s.splat(GELU_ZERO)), s.zero(), y)
+}
+
+/// The derivative of GELU, Φ(x) + x φ(x), within 1.5e-7 absolute; NaN for NaN.
+///
+/// One exponential for Φ and φ: 7 ns for 16 values with AVX-512 on Zen 4 in place of 22, 9 in place of 42 ns with AVX2.
+#[inline(always)]
+pub fn gelu_slope<S: Simd>(s: S, x: S::F) -> S::F {
+    /// 1/√2π
+    const NORMAL: f32 = 0.398_942_3;
+    let NormalTail { a, e, p, q } = normal_tail(s, x);
+    let below = s.mul(e, s.mul_add(a, s.splat(-NORMAL), s.div(p, q)));
+    s.select(s.lt(x, s.zero()), below, s.sub(s.splat(1.0), below))
 }
 
 /// 1 / (1 + e^-x) within 3 ULP for x > -87; 0 below -88.8, NaN for NaN.
@@ -147,7 +190,8 @@ mod tests {
     enum Function {
         Exp,
         Tanh,
-        Erf,
+        Gelu,
+        GeluSlope,
         Sigmoid,
     }
 
@@ -165,7 +209,8 @@ mod tests {
                     let y = match self.0 {
                         Function::Exp => exp(s, x),
                         Function::Tanh => tanh(s, x),
-                        Function::Erf => erf(s, x),
+                        Function::Gelu => gelu(s, x),
+                        Function::GeluSlope => gelu_slope(s, x),
                         Function::Sigmoid => sigmoid(s, x),
                     };
                     s.store_partial(self.2.as_mut_ptr().add(i), y, n);
@@ -181,18 +226,26 @@ mod tests {
         out
     }
 
-    /// erf x = 2/sqrt(pi) e^(-x²) Σ 2^n x^(2n+1) / (2n+1)!! (all terms of one sign: no cancellation).
-    fn erf_f64(x: f64) -> f64 {
-        if x.abs() > 6.0 {
-            return x.signum();
+    fn normal_density_f64(x: f64) -> f64 {
+        (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
+    }
+
+    /// Φ(x) = 1/2 + φ(x) Σ x^(2n+1) / (2n+1)!! (all terms of one sign) near 0; in the tails the continued fraction
+    /// Φ(-x) = φ(x) / (x + 1 / (x + 2 / (x + 3 / (x + ...)))), which keeps what is left of it.
+    fn normal_cdf_f64(x: f64) -> f64 {
+        if x.abs() > 2.5 {
+            let below = x.abs();
+            let fraction = (1..200).rev().fold(below, |rest, n| below + n as f64 / rest);
+            let tail = normal_density_f64(x) / fraction;
+            return if x < 0.0 { tail } else { 1.0 - tail };
         }
-        let (mut term, mut sum, mut n) = (x, x, 0.0);
+        let (mut term, mut sum, mut n) = (x, x, 1.0);
         while term.abs() > 1e-18 * sum.abs() {
-            n += 1.0;
-            term *= 2.0 * x * x / (2.0 * n + 1.0);
+            n += 2.0;
+            term *= x * x / n;
             sum += term;
         }
-        sum * (-x * x).exp() * 2.0 / std::f64::consts::PI.sqrt()
+        0.5 + normal_density_f64(x) * sum
     }
 
     fn ulp(value: f64) -> f64 {
@@ -215,8 +268,11 @@ mod tests {
                 (Function::Exp, -1.0, 1.0, 2.0, 0.0),
                 (Function::Tanh, -10.0, 10.0, 7.0, 0.0),
                 (Function::Tanh, -0.01, 0.01, 5.0, 0.0),
-                (Function::Erf, -6.0, 6.0, 0.0, 3e-7),
-                (Function::Erf, -0.499, 0.499, 5.0, 0.0),
+                (Function::Gelu, -5.54, 8.0, 30.0, 0.0),
+                (Function::Gelu, -0.5, 0.5, 6.0, 0.0),
+                (Function::Gelu, -1.0, 1.0, 0.0, 1.4e-7),
+                (Function::GeluSlope, -20.0, 20.0, 0.0, 1.5e-7),
+                (Function::GeluSlope, -2.0, 2.0, 0.0, 1.5e-7),
                 (Function::Sigmoid, -86.9, 100.0, 3.0, 0.0),
             ] {
                 let x = grid(low, high);
@@ -227,7 +283,8 @@ mod tests {
                     let right = match function {
                         Function::Exp => x.exp(),
                         Function::Tanh => x.tanh(),
-                        Function::Erf => erf_f64(x),
+                        Function::Gelu => x * normal_cdf_f64(x),
+                        Function::GeluSlope => normal_cdf_f64(x) + x * normal_density_f64(x),
                         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
                     };
                     worst = worst.max((y as f64 - right).abs() / ulp(right));
@@ -256,16 +313,16 @@ mod tests {
                 [e[0], e[1], e[3], e[4], e[5], e[6], e[7], e[8]],
                 [inf, 0.0, inf, 0.0, inf, 0.0, 1.0, 1.0]
             );
-            for function in [Function::Tanh, Function::Erf] {
-                let t = evaluate(isa, function, &x);
-                assert_eq!(
-                    [t[0], t[1], t[3], t[4], t[7]],
-                    [1.0, -1.0, 1.0, -1.0, 0.0],
-                    "{function:?}"
-                );
-                assert!((0.0..2e-40).contains(&t[8]));
-                assert!(t[2].is_nan());
-            }
+            let t = evaluate(isa, Function::Tanh, &x);
+            assert_eq!([t[0], t[1], t[3], t[4], t[7]], [1.0, -1.0, 1.0, -1.0, 0.0]);
+            assert!((0.0..2e-40).contains(&t[8]));
+            let y = evaluate(isa, Function::Gelu, &x);
+            assert_eq!([y[0], y[1], y[3], y[4], y[5], y[7]], [inf, 0.0, 1e30, 0.0, 89.5, 0.0]);
+            assert!((0.0..1e-40).contains(&y[8]));
+            let d = evaluate(isa, Function::GeluSlope, &x);
+            assert_eq!([d[0], d[3], d[7], d[8]], [1.0, 1.0, 0.5, 0.5]);
+            assert!(d[1].abs() < 1e-20 && d[4].abs() < 1e-20);
+            assert!(t[2].is_nan() && y[2].is_nan() && d[2].is_nan());
             let g = evaluate(isa, Function::Sigmoid, &x);
             assert_eq!(
                 [g[0], g[1], g[3], g[4], g[7], g[9], g[10]],

@@ -101,11 +101,7 @@ fn transpose(pool: &Pool, o: &Activations, blocks: Range<usize>, rows: usize) ->
         let first = task * neurons_per_task;
         sort(o, blocks.clone(), first..o.cols.min(first + neurons_per_task))
     });
-    Activations {
-        rows: o.cols,
-        cols: rows,
-        blocks: sorted.into_iter().flatten().collect(),
-    }
+    Activations::new(o.cols, rows, sorted.into_iter().flatten().collect())
 }
 
 /// The blocks of the transposed pattern for a range of neurons: a counting sort, which keeps the order of the rows.

@@ -12,17 +12,25 @@ const SLACK: usize = 16;
 /// # Panics
 /// When `cols` is over 65,535, or `o` is not whole rows.
 pub fn compact_block(isa: Isa, o: &[f32], cols: usize, crossover: f32) -> Block {
-    assert!(
-        cols <= u16::MAX as usize && (cols == 0 || o.len().is_multiple_of(cols)),
-        "compact_block"
-    );
     // Counted first: the second pass over a block in L2 costs less than a copy out of an over-sized buffer would.
-    let count = count_nonzeros(isa, o);
+    // SAFETY: they were counted.
+    unsafe { compact_counted(isa, o, cols, crossover, count_nonzeros(isa, o)) }
+}
+
+/// [`compact_block`] of a block whose non-zeros were counted before.
+///
+/// # Safety
+/// `o` has `count` non-zeros.
+pub(crate) unsafe fn compact_counted(isa: Isa, o: &[f32], cols: usize, crossover: f32, count: usize) -> Block {
     if count as f32 > crossover * o.len() as f32 {
         return Block::Dense {
             values: AlignedBuf::from(o),
         };
     }
+    assert!(
+        cols <= u16::MAX as usize && (cols == 0 || o.len().is_multiple_of(cols)),
+        "compact_block"
+    );
     let (row_starts, indices, values) = dispatch(isa, Compact { o, cols, count });
     Block::Compact {
         row_starts,

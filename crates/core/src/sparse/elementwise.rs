@@ -3,12 +3,27 @@
 use super::{Activations, Block, collect_tasks};
 use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
-use crate::ops::{columns, dropout};
+use crate::ops::{columns, dropout, elementwise};
 use crate::rng::Stream;
 use crate::simd::Isa;
-use crate::threads::Pool;
+use crate::threads::{Pool, SendPtr};
 
 impl Activations {
+    /// `self += scale · other`, which has the same pattern (see [`Activations::has_pattern_of`]).
+    ///
+    /// # Panics
+    /// When a block has other entries.
+    pub fn add(&mut self, isa: Isa, pool: &Pool, other: &Activations, scale: f32) {
+        assert_eq!(self.blocks.len(), other.blocks.len(), "Activations::add: blocks");
+        self.counted = None;
+        let blocks = SendPtr::new(&mut self.blocks);
+        pool.run(other.blocks.len(), &|index| {
+            // SAFETY: each task changes the block of its own index.
+            let block = unsafe { &mut blocks.slice(index, 1)[0] };
+            elementwise::add_scaled_slice(isa, block.values_mut(), other.blocks[index].values(), scale);
+        });
+    }
+
     /// Every column times its factor, in the same pattern (a factor 0 leaves zeros in it).
     ///
     /// # Panics
@@ -35,11 +50,7 @@ impl Activations {
                     .collect(),
             },
         });
-        Activations {
-            rows: self.rows,
-            cols: self.cols,
-            blocks,
-        }
+        Activations::new(self.rows, self.cols, blocks)
     }
 
     /// [`dropout::dropout`] of the dense values, in the same pattern (what is dropped stays in it as a zero).
@@ -75,11 +86,7 @@ impl Activations {
                 }
             }
         });
-        Activations {
-            rows: self.rows,
-            cols: self.cols,
-            blocks,
-        }
+        Activations::new(self.rows, self.cols, blocks)
     }
 }
 

@@ -15,6 +15,7 @@ mod tests;
 mod zero_skip;
 
 pub use at_b::sparse_at_b;
+pub(crate) use compact::compact_counted;
 pub use compact::{compact_block, count_nonzeros};
 pub use neurons::PackedNeurons;
 pub use sampled::sampled;
@@ -46,6 +47,8 @@ pub struct Activations {
     /// At most 65,535.
     pub cols: usize,
     pub blocks: Vec<Block>,
+    /// Exact number of non-zeros, where whoever made them has counted; see [`Activations::nonzeros`].
+    pub counted: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,16 @@ pub enum RowRef<'a> {
 }
 
 impl Activations {
+    /// Of blocks whose non-zeros were not counted.
+    pub fn new(rows: usize, cols: usize, blocks: Vec<Block>) -> Activations {
+        Activations {
+            rows,
+            cols,
+            blocks,
+            counted: None,
+        }
+    }
+
     /// Cuts `o` [rows, cols] in blocks; `crossover` is the density above which one stays dense (see [`CROSSOVER`]).
     ///
     /// # Errors
@@ -90,7 +103,7 @@ impl Activations {
             let part = &o[first * cols..(first + ROW_BLOCK).min(rows) * cols];
             compact_block(isa, part, cols, crossover)
         });
-        Ok(Activations { rows, cols, blocks })
+        Ok(Activations::new(rows, cols, blocks))
     }
 
     /// [rows, cols] with the zeros back in place.
@@ -124,6 +137,9 @@ impl Activations {
 
     /// Exact number of non-zeros (as stored: a compact gradient may store a zero).
     pub fn nonzeros(&self, isa: Isa, pool: &Pool) -> usize {
+        if let Some(count) = self.counted {
+            return count;
+        }
         let counts = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
             Block::Dense { values } => compact::count_nonzeros(isa, values),
             Block::Compact { values, .. } => values.len(),
@@ -179,6 +195,7 @@ impl Activations {
     /// Calls `change(row, indices (None: every column), values)` for every row, on all threads.
     pub fn par_rows_mut(&mut self, pool: &Pool, change: &(dyn Fn(usize, Option<&[u16]>, &mut [f32]) + Sync)) {
         let (rows, cols) = (self.rows, self.cols);
+        self.counted = None;
         let blocks = SendPtr::new(&mut self.blocks);
         pool.run(rows.div_ceil(ROW_BLOCK), &|index| {
             // SAFETY: each task changes the block of its own index (`rows` gave the number of blocks, see `check`).

@@ -108,7 +108,7 @@ pub fn sampled(
         }
         .run(isa);
     });
-    Ok(Activations { rows, cols, blocks })
+    Ok(Activations::new(rows, cols, blocks))
 }
 
 /// The compact blocks of a chunk at the neurons of a group.
