@@ -11,6 +11,7 @@
 //! | `bandwidth T BYTES` | GB/s of reading BYTES over and over, by each thread |
 //! | `matmul M K N T f32\|bf16` | seconds of a call |
 //! | `row-blocks M K N T f32\|bf16` | the same, blocks handed to a sink |
+//! | `turned M K N T f32\|bf16` | `matmul` by a pack of the transpose |
 //! | `at-b P Q ROWS T` | seconds of aᵀ · b |
 //! | `dense-down T f32\|bf16` | seconds of o · W, 800 tokens, 3072 neurons, 768 wide |
 //! | `dense-up T f32\|bf16` | seconds of dy · Wᵀ |
@@ -22,7 +23,7 @@
 //! | `forget` | 0; frees what the works hold |
 
 use deftune_core::engine::Engine;
-use deftune_core::matmul::{Accumulate, PackedB, Precision, matmul, matmul_at_b, matmul_row_blocks};
+use deftune_core::matmul::{Accumulate, PackedB, Precision, Rhs, matmul, matmul_at_b, matmul_row_blocks};
 use deftune_core::memory::AlignedBuf;
 use deftune_core::ops::activation::ActivationKind;
 use deftune_core::ops::attention::{self, AttentionShape};
@@ -30,7 +31,7 @@ use deftune_core::rng::Stream;
 #[cfg(target_arch = "x86_64")]
 use deftune_core::simd::{Bf16Unit, amx, avx512_bf16};
 use deftune_core::simd::{Isa, Kernel, Simd, dispatch};
-use deftune_core::sparse::{Activations, PackedNeurons, compact_block, crossover, sampled, sparse_at_b, zero_skip};
+use deftune_core::sparse::{Activations, Weight, compact_block, crossover, sampled, sparse_at_b, zero_skip};
 use deftune_core::threads::Pool;
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -231,10 +232,10 @@ impl Bench {
 
     fn prepare(&mut self, words: &[&str], number: &dyn Fn(usize) -> Result<usize, String>) -> Result<Work, String> {
         match words[0] {
-            "matmul" | "row-blocks" => {
+            "matmul" | "turned" | "row-blocks" => {
                 let precision = precision(words.get(5))?;
                 let sizes = [number(1)?, number(2)?, number(3)?];
-                self.product(words[0] == "matmul", sizes, number(4)?, precision)
+                self.product(words[0], sizes, number(4)?, precision)
             }
             "at-b" => self.transposed(number(1)?, number(2)?, number(3)?, number(4)?),
             "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?, precision(words.get(2))?),
@@ -249,7 +250,7 @@ impl Bench {
 
     fn product(
         &mut self,
-        plain: bool,
+        name: &str,
         [m, k, n]: [usize; 3],
         threads: usize,
         precision: Precision,
@@ -258,7 +259,13 @@ impl Bench {
         let packed = PackedB::from_rows_in(isa, &pool, precision, &numbers(k * n, 2), n, k).map_err(message)?;
         let (a, mut out) = (numbers(m * k, 1), vec![0.0; m * n]);
         let mode = Accumulate::Overwrite;
-        if plain {
+        if name == "turned" {
+            let packed = packed.transposed(isa, &pool).map_err(message)?;
+            return Ok(Box::new(move || {
+                matmul(isa, &pool, &a, m, Rhs::TransposeOf(&packed), None, mode, &mut out)
+            }));
+        }
+        if name == "matmul" {
             return Ok(Box::new(move || {
                 matmul(isa, &pool, &a, m, &packed, None, mode, &mut out)
             }));
@@ -353,7 +360,8 @@ impl Bench {
                 })
             }));
         }
-        let packed = PackedNeurons::from_neuron_rows_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
+        let down = PackedB::from_columns_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
+        let rows = down.in_rows(&pool).map_err(message)?;
         let crossover = if name.starts_with("chosen") {
             crossover(isa, precision)
         } else {
@@ -364,16 +372,23 @@ impl Bench {
         let mode = Accumulate::Overwrite;
         match name {
             "zero-skip" | "chosen" => {
-                let down = PackedB::from_columns_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
                 let mut out = vec![0.0; ROWS * D];
                 Ok(Box::new(move || {
-                    zero_skip(isa, &pool, &o, &packed, &down, None, mode, &mut out)
+                    let w = Weight {
+                        rows: rows.as_ref().or(Some(&down)),
+                        dense: Some(Rhs::Packed(&down)),
+                    };
+                    zero_skip(isa, &pool, &o, w, None, mode, &mut out)
                 }))
             }
             "sampled" | "chosen-sampled" => {
                 let up = PackedB::from_rows_in(isa, &pool, precision, &w, NEURONS, D).map_err(message)?;
                 Ok(Box::new(move || {
-                    let _ = black_box(sampled(isa, &pool, &dy, &o, &packed, &up));
+                    let w = Weight {
+                        rows: rows.as_ref().or(Some(&down)),
+                        dense: Some(Rhs::Packed(&up)),
+                    };
+                    let _ = black_box(sampled(isa, &pool, &dy, &o, w));
                 }))
             }
             "sparse-at-b" => {

@@ -1,7 +1,7 @@
 //! Linear layers on dense rows and on MLP activations: the product is chosen by what the handle holds.
 
 use super::Engine;
-use super::packs::Form;
+use super::packs::{Form, Operand};
 use super::tensors::Data;
 use crate::matmul::{Accumulate, matmul, matmul_at_b};
 use crate::memory::AlignedBuf;
@@ -50,51 +50,46 @@ impl Engine {
         accumulate: Accumulate,
         y: &mut AlignedBuf,
     ) -> Result<()> {
-        let (rows, inputs) = self.shape(x)?;
+        let (_, inputs) = self.shape(x)?;
         let (out, _) = self.shape(weight)?;
         self.expect(op, "weight", weight, out, inputs)?;
         if bias != 0 {
             self.expect_len(op, "bias", bias, out)?;
         }
-        let sparse = self.is_activations(x);
-        self.pack(
-            op,
-            weight,
-            if sparse {
-                &[Form::Forward, Form::NeuronsIn]
-            } else {
-                &[Form::Forward]
-            },
-        )?;
+        let operand = self.operand(op, weight, x, Form::Forward, Form::Forward)?;
         let bias = if bias == 0 {
             None
         } else {
             Some(&self.f32(op, bias)?[..])
         };
-        let panels = self.panels(weight, Form::Forward)?;
-        if sparse {
-            let o = self.activations(op, x)?;
-            zero_skip(
-                self.isa,
-                &self.pool,
-                o,
-                self.neurons(weight, Form::NeuronsIn)?,
-                panels,
-                bias,
-                accumulate,
-                y,
-            );
-        } else {
-            matmul(
-                self.isa,
-                &self.pool,
-                self.f32(op, x)?,
-                rows,
-                panels,
-                bias,
-                accumulate,
-                y,
-            );
+        self.multiply(op, x, &operand, bias, accumulate, y)
+    }
+
+    fn multiply(
+        &self,
+        op: &'static str,
+        x: u32,
+        operand: &Operand,
+        bias: Option<&[f32]>,
+        accumulate: Accumulate,
+        y: &mut AlignedBuf,
+    ) -> Result<()> {
+        let w = self.lend(operand)?;
+        match w.dense {
+            Some(panels) if !self.is_activations(x) => {
+                let (rows, _) = self.shape(x)?;
+                matmul(
+                    self.isa,
+                    &self.pool,
+                    self.f32(op, x)?,
+                    rows,
+                    panels,
+                    bias,
+                    accumulate,
+                    y,
+                );
+            }
+            _ => zero_skip(self.isa, &self.pool, self.activations(op, x)?, w, bias, accumulate, y),
         }
         Ok(())
     }
@@ -108,11 +103,10 @@ impl Engine {
         self.expect(OP, "weight", weight, out, inputs)?;
         if pattern != 0 && self.is_activations(pattern) {
             self.expect(OP, "pattern", pattern, rows, inputs)?;
-            self.pack(OP, weight, &[Form::Backward, Form::NeuronsIn])?;
-            let panels = self.panels(weight, Form::Backward)?;
-            let neurons = self.neurons(weight, Form::NeuronsIn)?;
-            let pattern = self.activations(OP, pattern)?;
-            let grad = sampled(self.isa, &self.pool, self.f32(OP, dy)?, pattern, neurons, panels)?;
+            // A neuron's row is the same as in the forward product.
+            let operand = self.operand(OP, weight, pattern, Form::Forward, Form::Backward)?;
+            let (w, pattern) = (self.lend(&operand)?, self.activations(OP, pattern)?);
+            let grad = sampled(self.isa, &self.pool, self.f32(OP, dy)?, pattern, w)?;
             return Ok(self.tensors.insert(rows, inputs, Data::Activations(grad)));
         }
         let mut dx = AlignedBuf::uninit(rows * inputs)?;
@@ -152,43 +146,8 @@ impl Engine {
         accumulate: Accumulate,
         dx: &mut AlignedBuf,
     ) -> Result<()> {
-        let (rows, _) = self.shape(dy)?;
-        let sparse = self.is_activations(dy);
-        self.pack(
-            op,
-            weight,
-            if sparse {
-                &[Form::Backward, Form::NeuronsOut]
-            } else {
-                &[Form::Backward]
-            },
-        )?;
-        let panels = self.panels(weight, Form::Backward)?;
-        if sparse {
-            let grad = self.activations(op, dy)?;
-            zero_skip(
-                self.isa,
-                &self.pool,
-                grad,
-                self.neurons(weight, Form::NeuronsOut)?,
-                panels,
-                None,
-                accumulate,
-                dx,
-            );
-        } else {
-            matmul(
-                self.isa,
-                &self.pool,
-                self.f32(op, dy)?,
-                rows,
-                panels,
-                None,
-                accumulate,
-                dx,
-            );
-        }
-        Ok(())
+        let operand = self.operand(op, weight, dy, Form::Backward, Form::Backward)?;
+        self.multiply(op, dy, &operand, None, accumulate, dx)
     }
 
     /// dW [out, in] = scale · dyᵀ · x. Either may be MLP activations (or their gradient).

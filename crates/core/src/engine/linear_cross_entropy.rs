@@ -46,12 +46,10 @@ impl Engine {
         self.expect_len(OP, "labels", labels, rows)?;
         let settings = cross_entropy_settings(OP, vocabulary, smoothing)?;
         let count = settings.count(self.i32(OP, labels)?)?;
-        let forms: &[Form] = if want_hidden {
-            &[Form::Forward, Form::Backward]
-        } else {
-            &[Form::Forward]
-        };
-        self.pack(OP, weight, forms)?;
+        self.pack(OP, weight, Form::Forward)?;
+        if want_hidden {
+            self.pack(OP, weight, Form::Backward)?;
+        }
         let (isa, pool) = (self.isa, &self.pool);
         let all_labels = self.i32(OP, labels)?;
         let kept: Vec<i32> = (0..rows as i32)

@@ -168,7 +168,7 @@ impl Engine {
         if bias != 0 {
             self.expect_len(OP, "bias", bias, cols)?;
         }
-        self.pack(OP, weight, &[super::packs::Form::Forward])?;
+        self.pack(OP, weight, super::packs::Form::Forward)?;
         let isa = self.isa;
         let bias = if bias == 0 {
             None

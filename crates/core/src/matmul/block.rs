@@ -25,10 +25,14 @@ pub(crate) struct Block<'a> {
     pub tiles: usize,
     pub b: &'a PackedB,
     pub panels: Range<usize>,
+    /// Column of the result that the first of all panels of `b` begins with.
+    pub column: usize,
     pub bias: Option<&'a [f32]>,
     pub accumulate: Accumulate,
-    /// Row stride `n`.
+    /// First of the rows of the result, at column 0.
     pub out: *mut f32,
+    /// Distance between rows of the result.
+    pub ldo: usize,
 }
 
 impl Block<'_> {
@@ -97,6 +101,8 @@ impl Run<'_> {
             bias,
             accumulate,
             out,
+            column: start,
+            ldo,
             ..
         } = *self.block;
         let (scale, add) = accumulate.scale_and_add();
@@ -105,7 +111,7 @@ impl Run<'_> {
             let (k0, k1) = (pass * b.k / passes, (pass + 1) * b.k / passes);
             for index in panels.clone() {
                 let panel = b.panel(values, index);
-                let column = index * b.shape.nr();
+                let column = start + index * b.shape.nr();
                 let ldb = b.stride(panel.nv);
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
@@ -119,8 +125,8 @@ impl Run<'_> {
                             ldb,
                             k: k1 - k0,
                             to: Target {
-                                out: out.add(row * b.n + column),
-                                ldo: b.n,
+                                out: out.add(row * ldo + column),
+                                ldo,
                                 width: panel.width,
                                 bias: match bias {
                                     Some(bias) if pass == 0 => bias[column..].as_ptr(),

@@ -10,13 +10,17 @@ mod pack;
 mod pairs;
 #[cfg(test)]
 pub(crate) mod reference;
+mod rhs;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod transpose;
 
 pub use at_b::matmul_at_b;
 pub use pack::PackedB;
+pub use rhs::Rhs;
+pub(crate) use rhs::RowBlock;
 pub use stored::{Precision, from_bf16, to_bf16};
 pub(crate) use stored::{Stored, StoredBuf};
 pub(crate) use tile::{Shape, unrolled};
@@ -24,7 +28,7 @@ pub(crate) use tile::{Shape, unrolled};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
-pub(crate) use block::Block;
+use block::Block;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,12 +71,12 @@ const MANY_BLOCKS: usize = 16;
 /// # Panics
 /// When a length does not fit the shapes.
 #[allow(clippy::too_many_arguments)]
-pub fn matmul(
+pub fn matmul<'b>(
     isa: Isa,
     pool: &Pool,
     a: &[f32],
     m: usize,
-    b: &PackedB,
+    b: impl Into<Rhs<'b>>,
     bias: Option<&[f32]>,
     accumulate: Accumulate,
     out: &mut [f32],
@@ -112,57 +116,65 @@ impl Part<'_> {
 /// # Panics
 /// When a length does not fit the shapes.
 #[allow(clippy::too_many_arguments)]
-pub fn matmul_parts(
+pub fn matmul_parts<'b>(
     isa: Isa,
     pool: &Pool,
     a: &[f32],
     m: usize,
-    b: &PackedB,
+    b: impl Into<Rhs<'b>>,
     bias: Option<&[f32]>,
     accumulate: Accumulate,
     out: &mut [f32],
     then: &(dyn Fn(Part<'_>) + Sync),
 ) {
-    assert_eq!(a.len(), m * b.k, "matmul: a");
-    assert_eq!(out.len(), m * b.n, "matmul: out");
-    assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul: bias");
+    let b = b.into();
+    let (pack, k, n) = (b.pack(), b.k(), b.n());
+    assert_eq!(a.len(), m * k, "matmul: a");
+    assert_eq!(out.len(), m * n, "matmul: out");
+    assert!(bias.is_none_or(|bias| bias.len() == n), "matmul: bias");
     // Tiles are cut even (25 rows of 6 at most are 5 x 5, not 4 x 6 + 1): at 8 rows worth 80 -> 94 GFLOP/s on AVX2.
-    let tiles = b.tiles(m);
-    let tiles_per_block = b.task_tiles();
-    let blocks = b.row_blocks(m);
-    let columns = b.task_columns().min(COLUMNS_FEW * blocks);
-    let panels_per_chunk = b.panels_in(columns);
-    let chunks = b.panels().div_ceil(panels_per_chunk);
+    let tiles = pack.tiles(m);
+    let tiles_per_block = pack.task_tiles();
+    let blocks = pack.row_blocks(m);
+    let columns = pack.task_columns().min(COLUMNS_FEW * blocks);
     let target = SendPtr::new(out);
-    pool.run(blocks * chunks, &|task| {
-        // Neighbouring tasks share the chunk of B: it is read from memory once, and from L3 by the second thread.
-        let (chunk, block) = (task / blocks, task % blocks);
+    let rows = |block: usize| {
         let first_tile = block * tiles_per_block;
         let last_tile = tiles.min(first_tile + tiles_per_block);
-        let (row, end) = (first_tile * m / tiles, last_tile * m / tiles);
-        let panels = chunk * panels_per_chunk..b.panels().min((chunk + 1) * panels_per_chunk);
-        let columns = panels.start * b.shape.nr()..b.n.min(panels.end * b.shape.nr());
-        Block {
-            a: &a[row * b.k..end * b.k],
-            rows: end - row,
-            tiles: last_tile - first_tile,
-            b,
-            panels,
+        (first_tile * m / tiles..last_tile * m / tiles, last_tile - first_tile)
+    };
+    let row_block = |block: usize| {
+        let (rows, tiles) = rows(block);
+        RowBlock {
+            a: &a[rows.start * k..rows.end * k],
+            rows: rows.len(),
+            tiles,
+            // SAFETY: in range.
+            out: unsafe { target.at(rows.start * n) },
+        }
+    };
+    // SAFETY: blocks own disjoint rows of `out`, which are in range.
+    unsafe {
+        b.multiply(
+            isa,
+            pool,
+            columns,
             bias,
             accumulate,
-            // SAFETY: in range; tasks own disjoint rows x columns of `out`.
-            out: unsafe { target.at(row * b.n) },
-        }
-        .run(isa);
-        then(Part {
-            block,
-            rows: row..end,
-            columns,
-            out: target,
-            stride: b.n,
-            own: PhantomData,
-        });
-    });
+            blocks,
+            &row_block,
+            &|block, columns| {
+                then(Part {
+                    block,
+                    rows: rows(block).0,
+                    columns,
+                    out: target,
+                    stride: n,
+                    own: PhantomData,
+                });
+            },
+        );
+    }
 }
 
 /// As [`matmul`] in blocks of [`ROW_BLOCK`] rows: each finished block [rows, n], bias added, goes to `sink(first row, block)` while
@@ -192,9 +204,11 @@ pub fn matmul_row_blocks(
             tiles: b.tiles(rows),
             b,
             panels,
+            column: 0,
             bias,
             accumulate: Accumulate::Overwrite,
             out,
+            ldo: b.n,
         }
         .run(isa);
         row

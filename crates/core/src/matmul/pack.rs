@@ -7,6 +7,7 @@ use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// B [k, n] packed in column panels for repeated products.
 ///
@@ -22,7 +23,7 @@ pub struct PackedB {
 }
 
 /// One panel of a [`PackedB`].
-pub(super) struct Panel<'a, T> {
+pub(crate) struct Panel<'a, T> {
     pub values: &'a [T],
     /// Columns of B in it.
     pub width: usize,
@@ -32,6 +33,21 @@ pub(super) struct Panel<'a, T> {
 
 /// Rows of the weight that one packing task transposes at a time: 16 f32 are a cache line, read whole.
 const LINE: usize = 16;
+
+/// Fills panels with the transpose of row-major `weight` [.., k].
+fn panels_of_rows(weight: &[f32], k: usize) -> impl Fn(&mut [f32], usize, usize, usize) + Sync {
+    move |panel, first, width, stride| {
+        for k0 in (0..k).step_by(LINE) {
+            let k1 = k.min(k0 + LINE);
+            for column in 0..width {
+                let row = &weight[(first + column) * k..][..k];
+                for (at, &value) in row[k0..k1].iter().enumerate() {
+                    panel[(k0 + at) * stride + column] = value;
+                }
+            }
+        }
+    }
+}
 
 impl PackedB {
     /// `weight` is row-major [n, k] (a Linear's [out, in]); the product will be x [m, k] · weightᵀ.
@@ -55,17 +71,7 @@ impl PackedB {
         k: usize,
     ) -> Result<PackedB> {
         check("PackedB::from_rows", weight.len(), n, k)?;
-        PackedB::build(isa, pool, precision, k, n, |panel, first, width, stride| {
-            for k0 in (0..k).step_by(LINE) {
-                let k1 = k.min(k0 + LINE);
-                for column in 0..width {
-                    let row = &weight[(first + column) * k..][..k];
-                    for (at, &value) in row[k0..k1].iter().enumerate() {
-                        panel[(k0 + at) * stride + column] = value;
-                    }
-                }
-            }
-        })
+        PackedB::build(isa, pool, precision, k, n, panels_of_rows(weight, k))
     }
 
     /// `b` is row-major [k, n].
@@ -94,6 +100,20 @@ impl PackedB {
                 target[..width].copy_from_slice(&b[row * n + first..][..width]);
             }
         })
+    }
+
+    /// The same matrix in rows that are contiguous, which a sparse product reads; None where it has them, which is everywhere but in bf16 pairs.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn in_rows(&self, pool: &Pool) -> Result<Option<PackedB>> {
+        if !self.in_pairs {
+            return Ok(None);
+        }
+        let (weight, k) = (self.to_rows(pool)?, self.k);
+        let mut packed = PackedB::uninit(self.shape, self.precision(), false, k, self.n)?;
+        packed.fill_panels(pool, panels_of_rows(&weight, k));
+        Ok(Some(packed))
     }
 
     pub fn bytes(&self) -> usize {
@@ -136,8 +156,6 @@ impl PackedB {
         });
     }
 
-    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already (the tasks touch their pages first, not
-    /// one thread for all).
     fn build(
         isa: Isa,
         pool: &Pool,
@@ -146,34 +164,45 @@ impl PackedB {
         n: usize,
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
     ) -> Result<PackedB> {
-        let shape = Shape::stored(isa, precision);
-        if precision == Precision::Bf16 && isa.bf16_unit().is_some() {
-            return PackedB::build_pairs(pool, shape, k, n, fill);
-        }
-        let unit = match precision {
-            Precision::F32 => shape.lanes,
-            Precision::Bf16 => 2 * shape.lanes,
+        let in_pairs = precision == Precision::Bf16 && isa.bf16_unit().is_some();
+        let mut packed = PackedB::uninit(Shape::stored(isa, precision), precision, in_pairs, k, n)?;
+        packed.fill_panels(pool, fill);
+        Ok(packed)
+    }
+
+    /// Of this shape, its values still to be written.
+    pub(super) fn uninit(shape: Shape, precision: Precision, in_pairs: bool, k: usize, n: usize) -> Result<PackedB> {
+        let unit = match (precision, in_pairs) {
+            (_, true) => shape.nr(),
+            (Precision::F32, false) => shape.lanes,
+            (Precision::Bf16, false) => 2 * shape.lanes,
         };
-        let len = n.next_multiple_of(unit).checked_mul(k).ok_or(Error::OutOfMemory {
+        let rows = if in_pairs { pairs::padded(k) } else { k };
+        let len = n.next_multiple_of(unit).checked_mul(rows).ok_or(Error::OutOfMemory {
             bytes: usize::MAX,
             what: "a packed matrix",
         })?;
-        let values = StoredBuf::uninit(precision, len)?;
-        let mut packed = PackedB {
+        Ok(PackedB {
             k,
             n,
             shape,
-            values,
-            in_pairs: false,
-        };
+            values: StoredBuf::uninit(precision, len)?,
+            in_pairs,
+        })
+    }
+
+    /// `fill(panel, first column, columns, stride)` writes one panel, whose padding is zero already (the tasks touch their pages first, not
+    /// one thread for all).
+    fn fill_panels(&mut self, pool: &Pool, fill: impl Fn(&mut [f32], usize, usize, usize) + Sync) {
         // Taken out while the panels' places are asked for.
-        let mut values = std::mem::replace(&mut packed.values, StoredBuf::F32(AlignedBuf::empty()));
+        let empty = StoredBuf::empty(self.precision());
+        let mut values = std::mem::replace(&mut self.values, empty);
         match &mut values {
-            StoredBuf::F32(values) => packed.fill(pool, values, fill),
-            StoredBuf::Bf16(values) => packed.fill(pool, values, fill),
+            StoredBuf::F32(values) => self.fill(pool, values, fill),
+            StoredBuf::Bf16(values) if self.in_pairs => self.fill_pairs(pool, values, fill),
+            StoredBuf::Bf16(values) => self.fill(pool, values, fill),
         }
-        packed.values = values;
-        Ok(packed)
+        self.values = values;
     }
 
     fn fill<T: Stored>(&self, pool: &Pool, values: &mut [T], fill: impl Fn(&mut [f32], usize, usize, usize) + Sync) {
@@ -198,8 +227,32 @@ impl PackedB {
         });
     }
 
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn values(&self) -> &StoredBuf {
+        &self.values
+    }
+
+    /// Values in a row of panel `index`; in pairs, half of what two rows take.
+    pub(super) fn panel_stride(&self, index: usize) -> usize {
+        let nr = self.shape.nr();
+        if self.in_pairs {
+            return nr;
+        }
+        self.stride(nr.min(self.n - index * nr).div_ceil(self.shape.lanes))
+    }
+
+    /// Where the values of panel `index` are.
+    pub(super) fn panel_range(&self, index: usize) -> Range<usize> {
+        let rows = if self.in_pairs { self.padded_k() } else { self.k };
+        let first = index * self.shape.nr() * rows;
+        first..first + self.panel_stride(index) * rows
+    }
+
     /// Values in a row of a panel of `nv` vectors.
-    pub(super) fn stride(&self, nv: usize) -> usize {
+    pub(crate) fn stride(&self, nv: usize) -> usize {
         let nv = match self.values.precision() {
             Precision::F32 => nv,
             Precision::Bf16 => nv.next_multiple_of(2),
@@ -241,7 +294,7 @@ impl PackedB {
         self.n.div_ceil(self.shape.nr())
     }
 
-    pub(super) fn panel<'a, T: Stored>(&self, values: &'a [T], index: usize) -> Panel<'a, T> {
+    pub(crate) fn panel<'a, T: Stored>(&self, values: &'a [T], index: usize) -> Panel<'a, T> {
         let first = index * self.shape.nr();
         let width = self.shape.nr().min(self.n - first);
         let nv = width.div_ceil(self.shape.lanes);

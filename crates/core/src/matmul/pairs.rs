@@ -6,12 +6,10 @@
 use super::block::Block;
 use super::pack::PackedB;
 use super::stored::{StoredBuf, from_bf16, to_bf16};
-use super::tile::{self, Shape, Target};
+use super::tile::{self, Target};
 use super::with_scratch;
-use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
-use crate::{Error, Result};
 
 /// Columns of a task for many rows: more than in f32, as each task rounds its rows anew.
 pub(super) const COLUMNS_MANY: usize = 1536;
@@ -25,9 +23,14 @@ const DEPTH: usize = 32;
 /// Values between two rows of A beyond K: rows then start in different sets of the L1 whatever K is.
 const SKEW: usize = 32;
 
+/// K with the padding of pairs.
+pub(super) fn padded(k: usize) -> usize {
+    k.next_multiple_of(DEPTH)
+}
+
 impl PackedB {
     /// The values, where they are in pairs.
-    pub(super) fn pairs(&self) -> Option<&[u16]> {
+    pub(crate) fn pairs(&self) -> Option<&[u16]> {
         match &self.values {
             StoredBuf::Bf16(values) if self.in_pairs => Some(values),
             _ => None,
@@ -35,8 +38,8 @@ impl PackedB {
     }
 
     /// K with its padding.
-    fn padded_k(&self) -> usize {
-        self.k.next_multiple_of(DEPTH)
+    pub(super) fn padded_k(&self) -> usize {
+        padded(self.k)
     }
 
     /// Values of panel `index`, and its columns that are not padding.
@@ -49,34 +52,18 @@ impl PackedB {
         )
     }
 
-    /// As [`PackedB::build`], in pairs.
-    pub(super) fn build_pairs(
+    /// [`PackedB`]'s `fill`, in pairs.
+    pub(super) fn fill_pairs(
+        &self,
         pool: &Pool,
-        shape: Shape,
-        k: usize,
-        n: usize,
+        values: &mut [u16],
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
-    ) -> Result<PackedB> {
-        let len = n
-            .next_multiple_of(shape.nr())
-            .checked_mul(k.next_multiple_of(DEPTH))
-            .ok_or(Error::OutOfMemory {
-                bytes: usize::MAX,
-                what: "a packed matrix",
-            })?;
-        let mut values = AlignedBuf::<u16>::uninit(len)?;
-        let mut packed = PackedB {
-            k,
-            n,
-            shape,
-            values: StoredBuf::Bf16(AlignedBuf::empty()),
-            in_pairs: true,
-        };
-        let (nr, padded) = (shape.nr(), packed.padded_k());
-        let target = SendPtr::new(&mut values);
-        pool.run(n.div_ceil(nr), &|index| {
+    ) {
+        let (k, nr, padded) = (self.k, self.shape.nr(), self.padded_k());
+        let target = SendPtr::new(values);
+        pool.run(self.panels(), &|index| {
             let first = index * nr;
-            let width = nr.min(n - first);
+            let width = nr.min(self.n - first);
             // SAFETY: panels are disjoint ranges that together make up the buffer.
             let panel = unsafe { target.slice(first * padded, nr * padded) };
             with_scratch(nr * k, |scratch| {
@@ -94,8 +81,6 @@ impl PackedB {
                 }
             });
         });
-        packed.values = StoredBuf::Bf16(values);
-        Ok(packed)
     }
 
     /// Row-major [n, k].
@@ -198,14 +183,15 @@ mod x86 {
                 bias,
                 accumulate,
                 out,
+                ldo,
                 ..
             } = *self.block;
             let (scale, add) = accumulate.scale_and_add();
-            let column = index * b.shape.nr();
+            let column = self.block.column + index * b.shape.nr();
             Target {
                 // SAFETY: row and column are inside of the block's part of `out`.
-                out: unsafe { out.add(row * b.n + column) },
-                ldo: b.n,
+                out: unsafe { out.add(row * ldo + column) },
+                ldo,
                 width,
                 bias: bias.map_or(std::ptr::null(), |bias| bias[column..].as_ptr()),
                 add,

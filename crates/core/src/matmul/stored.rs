@@ -21,6 +21,14 @@ impl Precision {
             _ => None,
         }
     }
+
+    /// Of a value.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => size_of::<f32>(),
+            Precision::Bf16 => size_of::<u16>(),
+        }
+    }
 }
 
 /// A stored number. Rows of packed weights come in pairs of vectors: f32 in order; bf16 interleaved, so that element i of the first vector
@@ -119,6 +127,14 @@ impl StoredBuf {
             Precision::F32 => StoredBuf::F32(AlignedBuf::uninit(len)?),
             Precision::Bf16 => StoredBuf::Bf16(AlignedBuf::uninit(len)?),
         })
+    }
+
+    /// Nothing in this precision.
+    pub fn empty(precision: Precision) -> StoredBuf {
+        match precision {
+            Precision::F32 => StoredBuf::F32(AlignedBuf::empty()),
+            Precision::Bf16 => StoredBuf::Bf16(AlignedBuf::empty()),
+        }
     }
 
     pub fn precision(&self) -> Precision {

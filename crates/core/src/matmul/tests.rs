@@ -10,12 +10,12 @@ fn pools() -> [Pool; 2] {
 }
 
 /// The product on both pools, which must agree in every bit.
-fn run(
+fn run<'b>(
     isa: Isa,
     pools: &[Pool; 2],
     a: &[f32],
     m: usize,
-    b: &PackedB,
+    b: impl Into<Rhs<'b>> + Copy,
     bias: Option<&[f32]>,
     mode: Accumulate,
     out: &[f32],
@@ -346,6 +346,54 @@ fn bf16_units_keep_nan_and_take_row_blocks() {
                 "{} {e}: {x} {y}",
                 isa.name()
             );
+        }
+    }
+}
+
+/// In every layout, with every kind of cut panel: the values, and the padding, are those of packing the transpose itself.
+#[test]
+fn packs_of_the_transpose() {
+    let pools = pools();
+    for isa in Isa::available() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for (i, &k) in SIZES.iter().enumerate() {
+                let n = SIZES[(i * 5 + 3) % SIZES.len()];
+                let b = numbers(k * n, 2);
+                let packed = PackedB::from_columns_in(isa, &pools[0], precision, &b, k, n).unwrap();
+                let expected = PackedB::from_rows_in(isa, &pools[0], precision, &b, k, n).unwrap();
+                let name = format!("{} {precision:?} {k}x{n}", isa.name());
+                for pool in &pools {
+                    let found = packed.transposed(isa, pool).unwrap();
+                    assert_eq!((found.k, found.n), (n, k), "{name}");
+                    match (found.values(), expected.values()) {
+                        (StoredBuf::F32(found), StoredBuf::F32(expected)) => {
+                            assert_eq!(found[..], expected[..], "{name}")
+                        }
+                        (StoredBuf::Bf16(found), StoredBuf::Bf16(expected)) => {
+                            assert_eq!(found[..], expected[..], "{name}");
+                        }
+                        _ => panic!("{name}: another precision"),
+                    }
+                    for m in [1, 5, 130] {
+                        let (a, bias, old) = (numbers(m * n, 3), numbers(k, 4), numbers(m * k, 5));
+                        let product = |b: Rhs<'_>| run(isa, &pools, &a, m, b, Some(&bias), Accumulate::Add(0.5), &old);
+                        assert_eq!(
+                            product(Rhs::TransposeOf(&packed)),
+                            product(Rhs::Packed(&expected)),
+                            "{name}, {m} rows"
+                        );
+                    }
+                    let rows = packed.in_rows(pool).unwrap();
+                    assert_eq!(rows.is_some(), packed.pairs().is_some(), "{name}");
+                    if let Some(rows) = rows {
+                        assert_eq!(
+                            rows.to_rows(pool).unwrap()[..],
+                            packed.to_rows(pool).unwrap()[..],
+                            "{name}"
+                        );
+                    }
+                }
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 //! The non-zeros are sorted by neuron, which makes the product a zero-skip one: row n of the result gathers the rows of x in which
 //! neuron n fired. Adding to the rows of the result in the order of the tokens instead stores as much as it loads: twice as slow.
 
-use super::{Activations, Block, PackedNeurons, collect_tasks, dense_blocks, zero_skip};
-use crate::matmul::{Accumulate, ROW_BLOCK, matmul_at_b};
+use super::{Activations, Block, Weight, collect_tasks, dense_blocks, zero_skip};
+use crate::matmul::{Accumulate, PackedB, ROW_BLOCK, matmul_at_b};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::Pool;
@@ -50,9 +50,13 @@ pub fn sparse_at_b(
     for first in (0..o.blocks.len()).step_by(PASS) {
         let blocks = first..o.blocks.len().min(first + PASS);
         let rows = first * ROW_BLOCK..o.rows.min(blocks.end * ROW_BLOCK);
-        let x = PackedNeurons::from_neuron_rows(isa, pool, &x[rows.start * d..rows.end * d], rows.len(), d)?;
+        let x = PackedB::from_columns(isa, pool, &x[rows.start * d..rows.end * d], rows.len(), d)?;
+        let x = Weight {
+            rows: Some(&x),
+            dense: None,
+        };
         let transposed = transpose(pool, o, blocks, rows.len());
-        zero_skip::multiply(isa, pool, &transposed, &x, None, None, accumulate, out);
+        zero_skip(isa, pool, &transposed, x, None, accumulate, out);
         accumulate = later(accumulate);
     }
     Ok(())

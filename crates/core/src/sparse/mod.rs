@@ -6,7 +6,7 @@
 mod at_b;
 mod compact;
 mod elementwise;
-mod neurons;
+mod panels;
 #[cfg(test)]
 mod reference;
 mod sampled;
@@ -17,7 +17,7 @@ mod zero_skip;
 pub use at_b::sparse_at_b;
 pub(crate) use compact::compact_counted;
 pub use compact::{compact_block, count_nonzeros};
-pub use neurons::PackedNeurons;
+pub use panels::Weight;
 pub use sampled::sampled;
 pub use zero_skip::zero_skip;
 
@@ -28,10 +28,12 @@ use crate::simd::{Bf16Unit, Isa};
 use crate::threads::{Pool, SendPtr};
 
 /// Density above which a block stays dense: where the dense product of weights in `precision` becomes the faster one. Measured at 800 x 3072 x
-/// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Emerald Rapids (AVX-512) 34 and 28 %, with bf16 in the tiles of AMX 10 and 5 %.
+/// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Emerald Rapids (AVX-512) 34 and 28 %, with bf16 in the tiles of AMX 10 and 5 %, Zen 4 45 and 35 %, with
+/// bf16 by `vdpbf16ps` 20 and 15 %.
 pub fn crossover(isa: Isa, precision: Precision) -> f32 {
     match (precision, isa.bf16_unit()) {
         (Precision::Bf16, Some(Bf16Unit::Tiles)) => 0.06,
+        (Precision::Bf16, Some(Bf16Unit::Dot)) => 0.15,
         _ if isa.lanes() == 16 => 0.29,
         _ => 0.36,
     }
@@ -61,6 +63,13 @@ pub enum Block {
         indices: Vec<u16>,
         values: Vec<f32>,
     },
+}
+
+/// Which kinds of blocks there are.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockKinds {
+    pub compact: bool,
+    pub dense: bool,
 }
 
 /// One row of [`Activations`].
@@ -164,6 +173,14 @@ impl Activations {
             _ => false,
         };
         (self.rows, self.cols) == (other.rows, other.cols) && self.blocks.iter().zip(&other.blocks).all(same)
+    }
+
+    pub fn kinds(&self) -> BlockKinds {
+        let is_dense = |block: &Block| matches!(block, Block::Dense { .. });
+        BlockKinds {
+            compact: !self.blocks.iter().all(is_dense),
+            dense: self.blocks.iter().any(is_dense),
+        }
     }
 
     pub fn bytes(&self) -> usize {

@@ -1,8 +1,7 @@
 //! (dy · Nᵀ) at the positions of a pattern: the gradient of activations, computed only where they are active.
 
-use super::neurons::tile_vectors;
-use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, PackedB, ROW_BLOCK, Stored, StoredBuf};
+use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
+use crate::matmul::{Accumulate, PackedB, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::AlignedBuf;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -11,32 +10,31 @@ use crate::{Error, Result};
 /// Neurons of a group: as many as a tile of the weight for [`super::zero_skip`] holds bytes (AVX2 on a core with 512 KB of L2: 512 KB,
 /// AVX-512, whose cores have 1 MB: 768 KB). A larger group reads the gradient fewer times: 768 KB against 512 is worth 15 % at 1 and 3 %.
 fn group_of(isa: Isa, d: usize) -> usize {
-    let values = if isa.name() == "avx512" { 196_608 } else { 131_072 };
+    let values = if isa.lanes() == 16 { 196_608 } else { 131_072 };
     (values / d.max(1)).max(16)
 }
 
-/// g = dy [rows, d] · Nᵀ at the non-zeros of `pattern`; the result has the pattern's blocks. Dense blocks are the full product through
-/// `dense` (k = d, n = neurons).
+/// g = dy [rows, d] · Nᵀ at the non-zeros of `pattern`; the result has the pattern's blocks. Dense blocks are the full product (`w.dense`: k = d,
+/// n = neurons).
 ///
 /// # Errors
-/// Shapes that do not fit, or no memory.
-pub fn sampled(
-    isa: Isa,
-    pool: &Pool,
-    dy: &[f32],
-    pattern: &Activations,
-    w: &PackedNeurons,
-    dense: &PackedB,
-) -> Result<Activations> {
+/// Shapes that do not fit, a form of the weight that is missing, or no memory.
+pub fn sampled(isa: Isa, pool: &Pool, dy: &[f32], pattern: &Activations, w: Weight<'_>) -> Result<Activations> {
     let (rows, cols) = (pattern.rows, pattern.cols);
-    if dy.len() != rows * w.d || cols != w.neurons || (dense.k, dense.n) != (w.d, w.neurons) {
+    let dense_blocks = dense_blocks(pattern);
+    let d = dy.len() / rows.max(1);
+    let is_compact = dense_blocks.len() < pattern.blocks.len();
+    let [in_rows, in_full] = [w.rows.map(|w| (w.k, w.n)), w.dense.map(|w| (w.k(), w.n()))];
+    if dy.len() != rows * d
+        || w.rows.is_some_and(|rows| rows.pairs().is_some())
+        || (is_compact && in_rows != Some((cols, d)))
+        || (!dense_blocks.is_empty() && in_full != Some((d, cols)))
+    {
+        let shape = |shape: Option<(usize, usize)>| shape.map_or("none".into(), |(k, n)| format!("[{k}, {n}]"));
         return Err(Error::Shape {
             op: "sampled",
             what: "the weight",
-            found: format!(
-                "{} neurons of {} and a dense twin [{}, {}]",
-                w.neurons, w.d, dense.k, dense.n
-            ),
+            found: format!("rows {} and a dense twin {}", shape(in_rows), shape(in_full)),
             expected: format!("{cols} neurons for {rows} rows of a gradient with {} values", dy.len()),
         });
     }
@@ -65,23 +63,16 @@ pub fn sampled(
             Block::Compact { values, .. } => SendPtr::new(values),
         })
         .collect();
-    let dense_blocks = dense_blocks(pattern);
-    let group = group_of(isa, w.d);
+    let group = group_of(isa, d);
     let groups = cols.div_ceil(group);
     let chunk = blocks_per_chunk(pool, blocks.len(), groups);
-    let chunks = if dense_blocks.len() == blocks.len() {
-        0
-    } else {
-        blocks.len().div_ceil(chunk)
-    };
-    let panels = dense.panels_in(dense.task_columns());
-    let column_chunks = dense.panels().div_ceil(panels);
-    pool.run(chunks * groups + dense_blocks.len() * column_chunks, &|task| {
-        let Some(task) = task.checked_sub(chunks * groups) else {
+    let chunks = if is_compact { blocks.len().div_ceil(chunk) } else { 0 };
+    if let Some(w) = w.rows {
+        pool.run(chunks * groups, &|task| {
             let (first, neuron) = (task % chunks * chunk, task / chunks * group);
             let blocks = first..pattern.blocks.len().min(first + chunk);
             let neurons = neuron..cols.min(neuron + group);
-            return dispatch(
+            dispatch(
                 isa,
                 Group {
                     dy,
@@ -92,22 +83,34 @@ pub fn sampled(
                     targets: &targets,
                 },
             );
-        };
-        let (column_chunk, index) = (task / dense_blocks.len(), dense_blocks[task % dense_blocks.len()]);
-        let rows = pattern.rows_in(index);
-        matmul::Block {
-            a: &dy[index * ROW_BLOCK * w.d..][..rows * w.d],
-            rows,
-            tiles: dense.tiles(rows),
-            b: dense,
-            panels: column_chunk * panels..dense.panels().min((column_chunk + 1) * panels),
-            bias: None,
-            accumulate: Accumulate::Overwrite,
-            // SAFETY: in range; tasks own disjoint columns of the block.
-            out: unsafe { targets[index].at(0) },
+        });
+    }
+    if let Some(dense) = w.dense {
+        let columns = dense.pack().task_columns();
+        // SAFETY: each block has its own results, of the pattern's size.
+        unsafe {
+            let overwrite = Accumulate::Overwrite;
+            dense.multiply(
+                isa,
+                pool,
+                columns,
+                None,
+                overwrite,
+                dense_blocks.len(),
+                &|dense_block| {
+                    let index = dense_blocks[dense_block];
+                    let rows = pattern.rows_in(index);
+                    RowBlock {
+                        a: &dy[index * ROW_BLOCK * d..][..rows * d],
+                        rows,
+                        tiles: dense.pack().tiles(rows),
+                        out: targets[index].at(0),
+                    }
+                },
+                &|_, _| {},
+            );
         }
-        .run(isa);
-    });
+    }
     Ok(Activations::new(rows, cols, blocks))
 }
 
@@ -116,7 +119,7 @@ struct Group<'a> {
     dy: &'a [f32],
     pattern: &'a Activations,
     blocks: std::ops::Range<usize>,
-    w: &'a PackedNeurons,
+    w: &'a PackedB,
     neurons: std::ops::Range<usize>,
     targets: &'a [SendPtr<f32>],
 }
@@ -125,7 +128,7 @@ impl Kernel for Group<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match &self.w.values {
+        match self.w.values() {
             StoredBuf::F32(values) => self.group(s, values),
             StoredBuf::Bf16(values) => self.group(s, values),
         }
@@ -135,10 +138,11 @@ impl Kernel for Group<'_> {
 impl Group<'_> {
     #[inline(always)]
     fn group<S: Simd, T: Stored>(&self, s: S, values: &[T]) {
-        match const { tile_vectors::<S>() } {
-            2 => self.rows::<S, T, 2>(s, values),
-            4 => self.rows::<S, T, 4>(s, values),
-            _ => self.rows::<S, T, 8>(s, values),
+        match (const { Shape::of::<S>().nv }, self.w.shape().nv) {
+            (2.., 2) => self.rows::<S, T, 2>(s, values),
+            (3.., 3) => self.rows::<S, T, 3>(s, values),
+            (4.., 4) => self.rows::<S, T, 4>(s, values),
+            (_, vectors) => unreachable!("panels of {vectors} vectors"),
         }
     }
 
@@ -157,7 +161,7 @@ impl Group<'_> {
                 // Indices rise within a row.
                 let low = all.partition_point(|&i| (i as usize) < self.neurons.start);
                 let high = low + all[low..].partition_point(|&i| (i as usize) < self.neurons.end);
-                let dy = &self.dy[(index * ROW_BLOCK + row) * self.w.d..][..self.w.d];
+                let dy = &self.dy[(index * ROW_BLOCK + row) * self.w.n..][..self.w.n];
                 let mut i = low;
                 // SAFETY: `Activations::check` saw that the indices are in range; positions of a group in a row are written by
                 // this task alone.
@@ -180,50 +184,52 @@ impl Group<'_> {
 /// `N` dot products of `dy` with neurons, which share its loads; two accumulators each. Returns N.
 ///
 /// # Safety
-/// `indices` has N entries below the number of neurons, `dy` has `d` values, `out` room for N.
+/// `weights` are those of `w`, whose whole panels have `NV` vectors; `indices` has N entries below the number of neurons, `dy` has n values, `out`
+/// room for N.
 #[inline(always)]
 unsafe fn dots<S: Simd, T: Stored, const NV: usize, const N: usize>(
     s: S,
-    w: &PackedNeurons,
+    w: &PackedB,
     weights: &[T],
     dy: &[f32],
     indices: &[u16],
     out: *mut f32,
 ) -> usize {
-    let width = NV * S::LANES;
-    let stride = w.stride();
+    let nr = NV * S::LANES;
+    let whole = w.n / nr;
     let mut sums = [[s.zero(); 2]; N];
-    // SAFETY: the caller's promise; every tile of a neuron is `width` long, and `dy` is read below `d` only.
+    // SAFETY: the caller's promise; rows of panels are read up to their vectors, and `dy` below n only.
     unsafe {
         let mut rows = [weights.as_ptr(); N];
         for (j, row) in rows.iter_mut().enumerate() {
-            *row = row.add(indices[j] as usize * width);
+            *row = row.add(indices[j] as usize * nr);
         }
-        let mut first = 0;
-        while first + width <= w.d {
-            // In pairs, which bf16 reads together.
-            for pair in 0..NV / 2 {
-                let at = dy.as_ptr().add(first + 2 * pair * S::LANES);
-                let x = [s.load(at), s.load(at.add(S::LANES))];
+        let mut at = dy.as_ptr();
+        for _ in 0..whole {
+            for v in 0..NV {
+                let x = s.load(at.add(v * S::LANES));
                 for j in 0..N {
-                    for (half, &x) in x.iter().enumerate() {
-                        sums[j][half] = s.mul_add(x, T::vector(s, rows[j], 2 * pair + half), sums[j][half]);
-                    }
+                    sums[j][v % 2] = s.mul_add(x, T::vector(s, rows[j], v), sums[j][v % 2]);
                 }
             }
+            at = at.add(nr);
             for row in &mut rows {
-                *row = row.wrapping_add(stride);
+                *row = row.wrapping_add(nr * w.k);
             }
-            first += width;
         }
-        let mut v = 0;
-        while first + v * S::LANES < w.d {
-            let column = first + v * S::LANES;
-            let x = s.load_partial(dy.as_ptr().add(column), S::LANES.min(w.d - column));
-            for j in 0..N {
-                sums[j][0] = s.mul_add(x, T::vector(s, rows[j], v), sums[j][0]);
+        // The last panel may be cut; its rows are shorter.
+        let left = w.n - whole * nr;
+        if left > 0 {
+            let stride = w.stride(left.div_ceil(S::LANES));
+            for (j, row) in rows.iter_mut().enumerate() {
+                *row = weights.as_ptr().add(whole * nr * w.k + indices[j] as usize * stride);
             }
-            v += 1;
+            for v in 0..left.div_ceil(S::LANES) {
+                let x = s.load_partial(at.add(v * S::LANES), S::LANES.min(left - v * S::LANES));
+                for j in 0..N {
+                    sums[j][0] = s.mul_add(x, T::vector(s, rows[j], v), sums[j][0]);
+                }
+            }
         }
         for (j, [a, b]) in sums.into_iter().enumerate() {
             *out.add(j) = s.reduce_add(s.add(a, b));

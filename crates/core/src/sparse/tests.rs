@@ -2,7 +2,7 @@
 
 use super::reference::{close, masked, numbers, product, sparse_numbers, transpose};
 use super::*;
-use crate::matmul::{Accumulate, PackedB, Precision, StoredBuf, from_bf16, to_bf16};
+use crate::matmul::{Accumulate, PackedB, Precision, Rhs, from_bf16, to_bf16};
 
 const DENSITIES: [f32; 4] = [0.0, 0.01, 0.3, 1.0];
 /// rows, neurons, d
@@ -79,35 +79,22 @@ fn compaction_and_back() {
 fn zero_skip_product() {
     every(|name, isa, pools, (rows, neurons, d), o, activations| {
         let (w, bias, old) = (numbers(neurons * d, 3), numbers(d, 4), numbers(rows * d, 5));
-        let packed = PackedNeurons::from_neuron_rows(isa, &pools[0], &w, neurons, d).unwrap();
-        let columns =
-            PackedNeurons::from_neuron_columns(isa, &pools[1], &transpose(&w, neurons, d), d, neurons).unwrap();
-        let (StoredBuf::F32(by_rows), StoredBuf::F32(by_columns)) = (&packed.values, &columns.values) else {
-            panic!("{name}: not f32");
-        };
-        assert!(same(by_rows, by_columns), "{name}");
         let dense = PackedB::from_columns(isa, &pools[1], &w, neurons, d).unwrap();
+        let packed = Weight {
+            rows: Some(&dense),
+            dense: Some(Rhs::Packed(&dense)),
+        };
         let expected = product(o, &w, rows, neurons, d);
         let [one, two] = [0, 1].map(|i| {
             let mut out = vec![f32::NAN; rows * d];
             let overwrite = Accumulate::Overwrite;
-            zero_skip(
-                isa,
-                &pools[i],
-                activations,
-                &packed,
-                &dense,
-                Some(&bias),
-                overwrite,
-                &mut out,
-            );
+            zero_skip(isa, &pools[i], activations, packed, Some(&bias), overwrite, &mut out);
             let mut sum = old.clone();
             zero_skip(
                 isa,
                 &pools[i],
                 activations,
-                &packed,
-                &dense,
+                packed,
                 None,
                 Accumulate::Add(-2.0),
                 &mut sum,
@@ -138,17 +125,18 @@ fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
         let dy = numbers(rows * d, 4);
         let products = |precision: Precision, w: &[f32]| {
             let (pool, mode) = (&pools[1], Accumulate::Overwrite);
-            let packed = PackedNeurons::from_neuron_rows_in(isa, pool, precision, w, neurons, d).unwrap();
-            let columns = transpose(w, neurons, d);
-            let twin = PackedNeurons::from_neuron_columns_in(isa, pool, precision, &columns, d, neurons).unwrap();
             let down = PackedB::from_columns_in(isa, pool, precision, w, neurons, d).unwrap();
-            let up = PackedB::from_rows_in(isa, pool, precision, w, neurons, d).unwrap();
-            let (mut out, mut out2) = (vec![f32::NAN; rows * d], vec![f32::NAN; rows * d]);
-            zero_skip(isa, pool, activations, &packed, &down, None, mode, &mut out);
-            zero_skip(isa, pool, activations, &twin, &down, None, mode, &mut out2);
-            assert!(same(&out, &out2), "{name}");
-            let gradient = sampled(isa, pool, &dy, activations, &packed, &up).unwrap();
-            (out, gradient.to_dense(pool).unwrap(), packed.bytes())
+            let up = down.transposed(isa, pool).unwrap();
+            let in_pairs = down.in_rows(pool).unwrap();
+            let read = Some(in_pairs.as_ref().unwrap_or(&down));
+            let mut out = vec![f32::NAN; rows * d];
+            let weight = |dense| Weight {
+                rows: read,
+                dense: Some(Rhs::Packed(dense)),
+            };
+            zero_skip(isa, pool, activations, weight(&down), None, mode, &mut out);
+            let gradient = sampled(isa, pool, &dy, activations, weight(&up)).unwrap();
+            (out, gradient.to_dense(pool).unwrap(), down.bytes())
         };
         let half = products(Precision::Bf16, &w);
         let full = products(Precision::F32, &rounded);
@@ -167,7 +155,8 @@ fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
             };
             assert!(close(&half.0, &full.0, neurons) && close(&half.1, &full.1, d), "{name}");
         }
-        assert_eq!(2 * half.2, full.2, "{name}");
+        // Both are padded, bf16 more.
+        assert!(half.2 < full.2 || neurons.min(d) < 64, "{name}");
     });
 }
 
@@ -175,10 +164,18 @@ fn bf16_weights_give_the_bits_of_f32_on_rounded_ones() {
 fn sampled_product() {
     every(|name, isa, pools, (rows, neurons, d), o, activations| {
         let (w, dy) = (numbers(neurons * d, 3), numbers(rows * d, 4));
-        let packed = PackedNeurons::from_neuron_rows(isa, &pools[0], &w, neurons, d).unwrap();
+        let packed = PackedB::from_columns(isa, &pools[0], &w, neurons, d).unwrap();
         let dense = PackedB::from_rows(isa, &pools[1], &w, neurons, d).unwrap();
+        let weight = Weight {
+            rows: Some(&packed),
+            dense: Some(Rhs::Packed(&dense)),
+        };
         let full = product(&dy, &transpose(&w, neurons, d), rows, d, neurons);
-        let [one, two] = [0, 1].map(|i| sampled(isa, &pools[i], &dy, activations, &packed, &dense).unwrap());
+        let turned = Weight {
+            dense: Some(Rhs::TransposeOf(&packed)),
+            ..weight
+        };
+        let [one, two] = [0, 1].map(|i| sampled(isa, &pools[i], &dy, activations, [weight, turned][i]).unwrap());
         assert!(
             same(&one.to_dense(&pools[0]).unwrap(), &two.to_dense(&pools[0]).unwrap()),
             "{name}"
@@ -246,19 +243,14 @@ fn nan_is_a_nonzero_and_propagates() {
         let activations = Activations::from_dense(isa, &pool, &o, rows, neurons, 2.0).unwrap();
         assert_eq!(activations.nonzeros(isa, &pool), 1);
         let w = numbers(neurons * d, 1);
-        let packed = PackedNeurons::from_neuron_rows(isa, &pool, &w, neurons, d).unwrap();
-        let dense = PackedB::from_columns(isa, &pool, &w, neurons, d).unwrap();
+        let packed = PackedB::from_columns(isa, &pool, &w, neurons, d).unwrap();
         let mut out = vec![0.0; rows * d];
-        zero_skip(
-            isa,
-            &pool,
-            &activations,
-            &packed,
-            &dense,
-            None,
-            Accumulate::Overwrite,
-            &mut out,
-        );
+        // No dense block: no dense form is asked for.
+        let weight = Weight {
+            rows: Some(&packed),
+            dense: None,
+        };
+        zero_skip(isa, &pool, &activations, weight, None, Accumulate::Overwrite, &mut out);
         assert!(
             out.iter().enumerate().all(|(e, x)| x.is_nan() == (e / d == 1)),
             "{}",
@@ -271,7 +263,10 @@ fn nan_is_a_nonzero_and_propagates() {
 fn wrong_shapes_are_errors() {
     let pool = Pool::new(1);
     let isa = Isa::choose(None).unwrap();
-    assert!(PackedNeurons::from_neuron_rows(isa, &pool, &[0.0; 5], 2, 3).is_err());
     let o = Activations::from_dense(isa, &pool, &[1.0; 6], 2, 3, 2.0).unwrap();
+    let narrow = PackedB::from_columns(isa, &pool, &[0.0; 4], 2, 2).unwrap();
+    for rows in [None, Some(&narrow)] {
+        assert!(sampled(isa, &pool, &[0.0; 4], &o, Weight { rows, dense: None }).is_err());
+    }
     assert!(sparse_at_b(isa, &pool, &o, &[0.0; 5], 2, Accumulate::Overwrite, &mut [0.0; 6]).is_err());
 }

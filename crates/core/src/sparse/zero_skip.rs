@@ -1,8 +1,8 @@
 //! o · N, reading only the neurons that fired.
 
-use super::neurons::tile_vectors;
-use super::{Activations, Block, PackedNeurons, blocks_per_chunk, dense_blocks};
-use crate::matmul::{self, Accumulate, PackedB, ROW_BLOCK, Stored, StoredBuf};
+use super::panels::{PANELS, PanelRows, TilePanels, stride};
+use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
+use crate::matmul::{Accumulate, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::prefetch;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -11,101 +11,96 @@ use crate::threads::{Pool, SendPtr};
 /// alike, 8 and fewer up to 7 % slower.
 const AHEAD: usize = 16;
 
-/// out [rows, d] (+)= o · N (+ bias). Compact blocks skip the zeros; dense blocks go through `dense` (k = neurons, n = d).
+/// out [rows, d] (+)= o · N (+ bias), N [neurons, d]. Compact blocks skip the zeros, dense blocks take the dense product.
 ///
 /// # Panics
-/// When the shapes do not fit.
-#[allow(clippy::too_many_arguments)]
+/// When the shapes do not fit, or the weight lacks a form that a block needs.
 pub fn zero_skip(
     isa: Isa,
     pool: &Pool,
     o: &Activations,
-    w: &PackedNeurons,
-    dense: &PackedB,
+    w: Weight<'_>,
     bias: Option<&[f32]>,
     accumulate: Accumulate,
     out: &mut [f32],
 ) {
-    assert_eq!(
-        (o.cols, dense.k, dense.n),
-        (w.neurons, w.neurons, w.d),
-        "zero_skip: shapes"
-    );
-    assert_eq!(out.len(), o.rows * w.d, "zero_skip: out");
-    assert!(bias.is_none_or(|bias| bias.len() == w.d), "zero_skip: bias");
     o.check();
-    multiply(isa, pool, o, w, Some(dense), bias, accumulate, out);
-}
-
-/// [`zero_skip`] after its checks. Without `dense`, no block of `o` is dense.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn multiply(
-    isa: Isa,
-    pool: &Pool,
-    o: &Activations,
-    w: &PackedNeurons,
-    dense: Option<&PackedB>,
-    bias: Option<&[f32]>,
-    accumulate: Accumulate,
-    out: &mut [f32],
-) {
+    if o.blocks.is_empty() {
+        return assert!(out.is_empty(), "zero_skip: out");
+    }
     let dense_blocks = dense_blocks(o);
-    let tiles = w.tiles();
+    let is_compact = dense_blocks.len() < o.blocks.len();
+    // Checked here once: the kernels read by what the blocks hold.
+    let rows = w.rows.filter(|_| is_compact);
+    let dense = w.dense.filter(|_| !dense_blocks.is_empty());
+    assert!(rows.is_some() == is_compact, "zero_skip: no rows of the weight");
+    assert!(dense.is_none() == dense_blocks.is_empty(), "zero_skip: no dense weight");
+    let shapes = [rows.map(|w| (w.k, w.n)), dense.map(|w| (w.k(), w.n()))];
+    let d = shapes.into_iter().flatten().map(|(_, d)| d).next().unwrap_or(0);
+    for shape in shapes.into_iter().flatten() {
+        assert_eq!(shape, (o.cols, d), "zero_skip: shapes");
+    }
+    assert!(
+        rows.is_none_or(|rows| rows.pairs().is_none()),
+        "zero_skip: rows in pairs"
+    );
+    assert_eq!(out.len(), o.rows * d, "zero_skip: out");
+    assert!(bias.is_none_or(|bias| bias.len() == d), "zero_skip: bias");
+    let tiles = rows.map_or(0, |rows| rows.panels().div_ceil(PANELS));
     let chunk = blocks_per_chunk(pool, o.blocks.len(), tiles);
-    let chunks = if dense_blocks.len() == o.blocks.len() {
-        0
-    } else {
-        o.blocks.len().div_ceil(chunk)
-    };
-    let (panels, column_chunks) = dense.map_or((1, 0), |dense| {
-        let panels = dense.panels_in(dense.task_columns());
-        (panels, dense.panels().div_ceil(panels))
-    });
+    let chunks = if is_compact { o.blocks.len().div_ceil(chunk) } else { 0 };
     let target = SendPtr::new(out);
-    pool.run(chunks * tiles + dense_blocks.len() * column_chunks, &|task| {
-        let Some(task) = task.checked_sub(chunks * tiles) else {
+    if let Some(w) = rows {
+        pool.run(chunks * tiles, &|task| {
             // Neighbouring tasks share a tile: the second thread finds it in L3.
             let (tile, first) = (task / chunks, task % chunks * chunk);
             let blocks = first..o.blocks.len().min(first + chunk);
-            return dispatch(
+            let panels = tile * PANELS..w.panels().min((tile + 1) * PANELS);
+            dispatch(
                 isa,
                 Tile {
                     o,
                     blocks,
-                    w,
-                    tile,
+                    panels: TilePanels { w, panels },
                     bias,
                     accumulate,
                     out: target,
                 },
             );
-        };
-        let (column_chunk, index) = (task / dense_blocks.len(), dense_blocks[task % dense_blocks.len()]);
-        let (Block::Dense { values }, Some(dense)) = (&o.blocks[index], dense) else {
-            return;
-        };
-        let rows = o.rows_in(index);
-        matmul::Block {
-            a: values,
-            rows,
-            tiles: dense.tiles(rows),
-            b: dense,
-            panels: column_chunk * panels..dense.panels().min((column_chunk + 1) * panels),
-            bias,
-            accumulate,
-            // SAFETY: in range; tasks own disjoint rows x columns of `out`.
-            out: unsafe { target.at(index * ROW_BLOCK * w.d) },
+        });
+    }
+    if let Some(dense) = dense {
+        let columns = dense.pack().task_columns();
+        // SAFETY: blocks own disjoint rows of `out`, which are in range.
+        unsafe {
+            dense.multiply(
+                isa,
+                pool,
+                columns,
+                bias,
+                accumulate,
+                dense_blocks.len(),
+                &|dense_block| {
+                    let index = dense_blocks[dense_block];
+                    let rows = o.rows_in(index);
+                    RowBlock {
+                        a: o.blocks[index].values(),
+                        rows,
+                        tiles: dense.pack().tiles(rows),
+                        out: target.at(index * ROW_BLOCK * d),
+                    }
+                },
+                &|_, _| {},
+            );
         }
-        .run(isa);
-    });
+    }
 }
 
 /// One tile of columns for the compact blocks of a chunk.
 struct Tile<'a> {
     o: &'a Activations,
     blocks: std::ops::Range<usize>,
-    w: &'a PackedNeurons,
-    tile: usize,
+    panels: TilePanels<'a>,
     bias: Option<&'a [f32]>,
     accumulate: Accumulate,
     out: SendPtr<f32>,
@@ -115,7 +110,7 @@ impl Kernel for Tile<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match &self.w.values {
+        match self.panels.w.values() {
             StoredBuf::F32(values) => self.tile(s, values),
             StoredBuf::Bf16(values) => self.tile(s, values),
         }
@@ -125,19 +120,28 @@ impl Kernel for Tile<'_> {
 impl Tile<'_> {
     #[inline(always)]
     fn tile<S: Simd, T: Stored>(&self, s: S, values: &[T]) {
-        match const { tile_vectors::<S>() } {
-            2 => self.rows::<S, T, 2>(s, values),
-            4 => self.rows::<S, T, 4>(s, values),
-            _ => self.rows::<S, T, 8>(s, values),
+        if let Some(whole) = self.panels.whole(values) {
+            return match (const { Shape::of::<S>().nv }, whole.vectors) {
+                (2.., 2) => self.rows::<S, T, PANELS, 2>(s, whole),
+                (3.., 3) => self.rows::<S, T, PANELS, 3>(s, whole),
+                (4.., 4) => self.rows::<S, T, PANELS, 4>(s, whole),
+                (_, vectors) => unreachable!("a panel of {vectors} vectors"),
+            };
+        }
+        for panel in self.panels.each(values) {
+            match (const { Shape::of::<S>().nv }, panel.vectors) {
+                (2.., 2) => self.rows::<S, T, 1, 2>(s, panel),
+                (3.., 3) => self.rows::<S, T, 1, 3>(s, panel),
+                (4.., 4) => self.rows::<S, T, 1, 4>(s, panel),
+                _ => self.rows::<S, T, 1, 1>(s, panel),
+            }
         }
     }
 
+    /// The columns of `P` panels with `NV` vectors in a row.
     #[inline(always)]
-    fn rows<S: Simd, T: Stored, const NV: usize>(&self, s: S, values: &[T]) {
-        let width = NV * S::LANES;
-        let first = self.tile * width;
-        let valid = width.min(self.w.d - first);
-        let weights = values[self.tile * self.w.stride()..][..self.w.stride()].as_ptr();
+    fn rows<S: Simd, T: Stored, const P: usize, const NV: usize>(&self, s: S, panels: PanelRows<T>) {
+        let d = self.panels.w.n;
         for index in self.blocks.clone() {
             let Block::Compact {
                 row_starts,
@@ -152,8 +156,12 @@ impl Tile<'_> {
                 // SAFETY: `Activations::check` saw that row starts and indices are in range; this task alone writes these
                 // columns of these rows.
                 unsafe {
-                    let sum = gather::<S, T, NV>(s, weights, indices, values, range);
-                    self.finish::<S, NV>(s, sum, (index * ROW_BLOCK + row) * self.w.d + first, first, valid);
+                    let sums = gather::<S, T, P, NV>(s, &panels, indices, values, range);
+                    for (p, sum) in sums.into_iter().enumerate() {
+                        let first = panels.column + p * NV * S::LANES;
+                        let valid = (NV * S::LANES).min(d - first);
+                        self.finish::<S, NV>(s, sum, (index * ROW_BLOCK + row) * d + first, first, valid);
+                    }
                 }
             }
         }
@@ -194,72 +202,80 @@ impl Tile<'_> {
     }
 }
 
-/// The sum of `values[i] * weights[indices[i]]` over `range`. Two sets of accumulators, for even and odd positions: a multiply-add
-/// waits 4 cycles for the one before it, and one set of 4 vectors has only 2 cycles of work.
+/// The sums of `values[i] * weights[indices[i]]` over `range` for the columns of each panel. Two sets of accumulators, for even and odd
+/// positions: a multiply-add waits 4 cycles for the one before it, and one set of 4 vectors has only 2 cycles of work.
 ///
 /// # Safety
-/// `range` is in range of both slices, and every index below the number of rows at `weights`.
+/// `range` is in range of both slices, and every index below the number of rows of the panels.
 #[inline(always)]
-unsafe fn gather<S: Simd, T: Stored, const NV: usize>(
+unsafe fn gather<S: Simd, T: Stored, const P: usize, const NV: usize>(
     s: S,
-    weights: *const T,
+    panels: &PanelRows<T>,
     indices: &[u16],
     values: &[f32],
     range: std::ops::Range<usize>,
-) -> [S::F; NV] {
-    let width = NV * S::LANES;
-    let mut even = [s.zero(); NV];
-    let mut odd = [s.zero(); NV];
+) -> [[S::F; NV]; P] {
+    let mut even = [[s.zero(); NV]; P];
+    let mut odd = [[s.zero(); NV]; P];
     // SAFETY: the caller's promise.
     unsafe {
         let mut i = range.start;
         // Looks past the end of the row into the next, whose turn comes.
         while i + 2 <= range.end && i + AHEAD + 2 <= indices.len() {
             for next in [i + AHEAD, i + AHEAD + 1] {
-                prefetch(
-                    weights.wrapping_add(*indices.get_unchecked(next) as usize * width),
-                    width,
-                );
+                let row = panels
+                    .first
+                    .wrapping_add(*indices.get_unchecked(next) as usize * stride::<S, T, NV>());
+                for p in 0..P {
+                    prefetch(row.wrapping_add(p * panels.apart), NV * S::LANES);
+                }
             }
-            add_neuron(s, weights, indices, values, i, &mut even);
-            add_neuron(s, weights, indices, values, i + 1, &mut odd);
+            add_neuron(s, panels, indices, values, i, &mut even);
+            add_neuron(s, panels, indices, values, i + 1, &mut odd);
             i += 2;
         }
         while i + 2 <= range.end {
-            add_neuron(s, weights, indices, values, i, &mut even);
-            add_neuron(s, weights, indices, values, i + 1, &mut odd);
+            add_neuron(s, panels, indices, values, i, &mut even);
+            add_neuron(s, panels, indices, values, i + 1, &mut odd);
             i += 2;
         }
         if i < range.end {
-            add_neuron(s, weights, indices, values, i, &mut even);
+            add_neuron(s, panels, indices, values, i, &mut even);
         }
     }
-    for v in 0..NV {
-        even[v] = s.add(even[v], odd[v]);
+    for p in 0..P {
+        for v in 0..NV {
+            even[p][v] = s.add(even[p][v], odd[p][v]);
+        }
     }
     even
 }
 
-/// `sum += values[i] * weights[indices[i]]`. A function, as a closure that is not inlined would be compiled without the instruction set (bf16 with
-/// AVX-512: 70 times slower).
+/// `sums += values[i] * weights[indices[i]]`. A function, as a closure that is not inlined would be compiled without the instruction set (bf16
+/// with AVX-512: 70 times slower).
 ///
 /// # Safety
-/// `i` is in range of both slices, and its index below the number of rows at `weights`.
+/// `i` is in range of both slices, and its index below the number of rows of the panels.
 #[inline(always)]
-unsafe fn add_neuron<S: Simd, T: Stored, const NV: usize>(
+unsafe fn add_neuron<S: Simd, T: Stored, const P: usize, const NV: usize>(
     s: S,
-    weights: *const T,
+    panels: &PanelRows<T>,
     indices: &[u16],
     values: &[f32],
     i: usize,
-    sum: &mut [S::F; NV],
+    sums: &mut [[S::F; NV]; P],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let row = weights.add(*indices.get_unchecked(i) as usize * NV * S::LANES);
+        let row = panels
+            .first
+            .add(*indices.get_unchecked(i) as usize * stride::<S, T, NV>());
         let value = s.splat(*values.get_unchecked(i));
-        for (v, sum) in sum.iter_mut().enumerate() {
-            *sum = s.mul_add(value, T::vector(s, row, v), *sum);
+        for (p, sum) in sums.iter_mut().enumerate() {
+            let row = row.wrapping_add(p * panels.apart);
+            for (v, sum) in sum.iter_mut().enumerate() {
+                *sum = s.mul_add(value, T::vector(s, row, v), *sum);
+            }
         }
     }
 }

@@ -1,0 +1,200 @@
+//! From the pack of a weight for x · Wᵀ to that for dy · W, and back.
+
+use super::pack::PackedB;
+use super::stored::StoredBuf;
+use crate::Result;
+use crate::memory::Plain;
+use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::threads::{Pool, SendPtr};
+use std::ops::Range;
+
+impl PackedB {
+    /// The pack of Bᵀ [n, k], value for value. Squares of a panel's width go from one to the other, each some KB in a row.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn transposed(&self, isa: Isa, pool: &Pool) -> Result<PackedB> {
+        self.transposed_panels(isa, 0..self.k.div_ceil(self.shape.nr()), |panels, make| {
+            pool.run(panels, make)
+        })
+    }
+
+    /// Some panels of [`PackedB::transposed`] as a pack of their own, made by the calling thread.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(super) fn transposed_part(&self, isa: Isa, panels: Range<usize>) -> Result<PackedB> {
+        self.transposed_panels(isa, panels, |panels, make| (0..panels).for_each(make))
+    }
+
+    fn transposed_panels(
+        &self,
+        isa: Isa,
+        panels: Range<usize>,
+        run: impl FnOnce(usize, &(dyn Fn(usize) + Sync)),
+    ) -> Result<PackedB> {
+        let nr = self.shape.nr();
+        let (first, end) = (panels.start * nr, self.k.min(panels.end * nr));
+        let mut out = PackedB::uninit(self.shape, self.precision(), self.in_pairs, self.n, end - first)?;
+        // Taken out while the panels' places are asked for.
+        let mut values = std::mem::replace(&mut out.values, StoredBuf::empty(self.precision()));
+        match (&self.values, &mut values) {
+            (StoredBuf::F32(from), StoredBuf::F32(to)) => {
+                let to = SendPtr::new(to);
+                run(panels.len(), &|panel| {
+                    self.transpose::<_, Plainly>(isa, first, &out, panel, from, to)
+                });
+            }
+            (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) if self.in_pairs => {
+                let to = SendPtr::new(to);
+                run(panels.len(), &|panel| {
+                    self.transpose::<_, InPairs>(isa, first, &out, panel, from, to)
+                });
+            }
+            (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) => {
+                let to = SendPtr::new(to);
+                run(panels.len(), &|panel| {
+                    self.transpose::<_, Interleaved>(isa, first, &out, panel, from, to)
+                });
+            }
+            _ => unreachable!("both have one precision"),
+        }
+        out.values = values;
+        Ok(out)
+    }
+
+    /// Makes panel `index` of `out`, whose first column is row `first` of this one.
+    fn transpose<T: Plain, L: Layout<T>>(
+        &self,
+        isa: Isa,
+        first: usize,
+        out: &PackedB,
+        index: usize,
+        from: &[T],
+        to: SendPtr<T>,
+    ) {
+        let (nr, lanes) = (self.shape.nr(), self.shape.lanes);
+        let range = out.panel_range(index);
+        // SAFETY: panels are disjoint ranges that together make up the buffer.
+        let panel = unsafe { to.slice(range.start, range.len()) };
+        let columns = nr.min(out.n - index * nr);
+        let to = out.panel_stride(index);
+        if columns < to || out.k * to < panel.len() {
+            panel.fill(T::default());
+        }
+        let first = first + index * nr;
+        for source in 0..self.panels() {
+            let values = &from[self.panel_range(source)];
+            let at = self.panel_stride(source);
+            let rows = nr.min(self.n - source * nr);
+            if (rows, columns, at, to) == (nr, nr, nr, nr) && L::is_square(nr) {
+                let panel = &mut panel[source * nr * nr..][..nr * nr];
+                L::square(isa, &values[first * nr..][..nr * nr], panel, nr);
+                continue;
+            }
+            for column in 0..columns {
+                for row in 0..rows {
+                    panel[L::place(source * nr + row, column, to, lanes)] =
+                        values[L::place(first + column, row, at, lanes)];
+                }
+            }
+        }
+    }
+}
+
+/// How a panel holds its rows.
+trait Layout<T> {
+    /// Where the element of a row and a column is, in a panel with `stride` values in a row.
+    fn place(row: usize, column: usize, stride: usize, lanes: usize) -> usize;
+
+    /// Whether [`Layout::square`] takes this size.
+    fn is_square(_size: usize) -> bool {
+        false
+    }
+
+    /// `to` = the transpose of `from`, both `size` rows of a panel with as many columns.
+    fn square(_isa: Isa, _from: &[T], _to: &mut [T], size: usize) {
+        unreachable!("a square of {size}")
+    }
+}
+
+/// f32: in order.
+struct Plainly;
+
+impl Layout<f32> for Plainly {
+    fn place(row: usize, column: usize, stride: usize, _: usize) -> usize {
+        row * stride + column
+    }
+
+    fn is_square(_: usize) -> bool {
+        true
+    }
+
+    fn square(isa: Isa, from: &[f32], to: &mut [f32], size: usize) {
+        dispatch(isa, Square { from, to, size });
+    }
+}
+
+struct Square<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+    size: usize,
+}
+
+impl Kernel for Square<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (size, lanes) = (self.size, S::LANES);
+        assert!(size.is_multiple_of(lanes) && self.from.len() == size * size && self.to.len() == size * size);
+        for row in (0..size).step_by(lanes) {
+            for column in (0..size).step_by(lanes) {
+                let mut square = [s.zero(); 16];
+                // SAFETY: LANES rows and columns from these on are in both squares.
+                unsafe {
+                    for (r, vector) in square[..lanes].iter_mut().enumerate() {
+                        *vector = s.load(self.from.as_ptr().add((row + r) * size + column));
+                    }
+                    s.transpose(&mut square);
+                    for (c, &vector) in square[..lanes].iter().enumerate() {
+                        s.store(self.to.as_mut_ptr().add((column + c) * size + row), vector);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// bf16 whose pairs of vectors share 32-bit words, see [`super::Stored`].
+struct Interleaved;
+
+impl Layout<u16> for Interleaved {
+    fn place(row: usize, column: usize, stride: usize, lanes: usize) -> usize {
+        let (pair, within) = (column / (2 * lanes), column % (2 * lanes));
+        row * stride + pair * 2 * lanes + within % lanes * 2 + within / lanes
+    }
+}
+
+/// bf16 whose pairs of rows share 32-bit words, see [`super::pairs`].
+struct InPairs;
+
+impl Layout<u16> for InPairs {
+    fn place(row: usize, column: usize, stride: usize, _: usize) -> usize {
+        row / 2 * 2 * stride + 2 * column + row % 2
+    }
+
+    fn is_square(size: usize) -> bool {
+        size.is_multiple_of(2)
+    }
+
+    /// Four neighbours at a time: two columns of a pair of rows become two columns of a pair of rows.
+    fn square(_: Isa, from: &[u16], to: &mut [u16], size: usize) {
+        for (pair, rows) in from.chunks_exact(2 * size).enumerate() {
+            for (columns, to) in rows.chunks_exact(4).zip(to.chunks_exact_mut(2 * size)) {
+                if let (&[a, b, c, d], [w, x, y, z]) = (columns, &mut to[4 * pair..4 * pair + 4]) {
+                    (*w, *x, *y, *z) = (a, c, b, d);
+                }
+            }
+        }
+    }
+}
