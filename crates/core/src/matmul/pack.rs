@@ -244,9 +244,14 @@ impl PackedB {
         self.stride(nr.min(self.n - index * nr).div_ceil(self.shape.lanes))
     }
 
+    /// K with its padding.
+    pub(super) fn padded_rows(&self) -> usize {
+        if self.in_pairs { self.padded_k() } else { self.k }
+    }
+
     /// Where the values of panel `index` are.
     pub(super) fn panel_range(&self, index: usize) -> Range<usize> {
-        let rows = if self.in_pairs { self.padded_k() } else { self.k };
+        let rows = self.padded_rows();
         let first = index * self.shape.nr() * rows;
         first..first + self.panel_stride(index) * rows
     }

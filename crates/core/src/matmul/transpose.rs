@@ -15,7 +15,7 @@ impl PackedB {
     /// No memory.
     pub fn transposed(&self, isa: Isa, pool: &Pool) -> Result<PackedB> {
         self.transposed_panels(isa, 0..self.k.div_ceil(self.shape.nr()), |panels, make| {
-            pool.run(panels, make)
+            pool.run(panels, &|panel| make(panel..panel + 1))
         })
     }
 
@@ -24,14 +24,14 @@ impl PackedB {
     /// # Errors
     /// No memory.
     pub(super) fn transposed_part(&self, isa: Isa, panels: Range<usize>) -> Result<PackedB> {
-        self.transposed_panels(isa, panels, |panels, make| (0..panels).for_each(make))
+        self.transposed_panels(isa, panels, |panels, make| make(0..panels))
     }
 
     fn transposed_panels(
         &self,
         isa: Isa,
         panels: Range<usize>,
-        run: impl FnOnce(usize, &(dyn Fn(usize) + Sync)),
+        run: impl FnOnce(usize, &(dyn Fn(Range<usize>) + Sync)),
     ) -> Result<PackedB> {
         let nr = self.shape.nr();
         let (first, end) = (panels.start * nr, self.k.min(panels.end * nr));
@@ -41,20 +41,20 @@ impl PackedB {
         match (&self.values, &mut values) {
             (StoredBuf::F32(from), StoredBuf::F32(to)) => {
                 let to = SendPtr::new(to);
-                run(panels.len(), &|panel| {
-                    self.transpose::<_, Plainly>(isa, first, &out, panel, from, to)
+                run(panels.len(), &|panels| {
+                    self.transpose::<_, Plainly>(isa, first, &out, panels, from, to)
                 });
             }
             (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) if self.in_pairs => {
                 let to = SendPtr::new(to);
-                run(panels.len(), &|panel| {
-                    self.transpose::<_, InPairs>(isa, first, &out, panel, from, to)
+                run(panels.len(), &|panels| {
+                    self.transpose::<_, InPairs>(isa, first, &out, panels, from, to)
                 });
             }
             (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) => {
                 let to = SendPtr::new(to);
-                run(panels.len(), &|panel| {
-                    self.transpose::<_, Interleaved>(isa, first, &out, panel, from, to)
+                run(panels.len(), &|panels| {
+                    self.transpose::<_, Interleaved>(isa, first, &out, panels, from, to)
                 });
             }
             _ => unreachable!("both have one precision"),
@@ -63,39 +63,43 @@ impl PackedB {
         Ok(out)
     }
 
-    /// Makes panel `index` of `out`, whose first column is row `first` of this one.
+    /// Makes `panels` of `out`, whose first column is row `first` of this one.
     fn transpose<T: Plain, L: Layout<T>>(
         &self,
         isa: Isa,
         first: usize,
         out: &PackedB,
-        index: usize,
+        panels: Range<usize>,
         from: &[T],
         to: SendPtr<T>,
     ) {
         let (nr, lanes) = (self.shape.nr(), self.shape.lanes);
-        let range = out.panel_range(index);
+        let range = out.panel_range(panels.start).start..out.panel_range(panels.end - 1).end;
         // SAFETY: panels are disjoint ranges that together make up the buffer.
-        let panel = unsafe { to.slice(range.start, range.len()) };
-        let columns = nr.min(out.n - index * nr);
-        let to = out.panel_stride(index);
-        if columns < to || out.k * to < panel.len() {
-            panel.fill(T::default());
+        let made = unsafe { to.slice(range.start, range.len()) };
+        if out.n < (out.panels() - 1) * nr + out.panel_stride(out.panels() - 1) || out.padded_rows() > out.k {
+            made.fill(T::default());
         }
-        let first = first + index * nr;
+        // Neighbouring panels side by side: what they read of a panel here lies in a row.
         for source in 0..self.panels() {
             let values = &from[self.panel_range(source)];
             let at = self.panel_stride(source);
             let rows = nr.min(self.n - source * nr);
-            if (rows, columns, at, to) == (nr, nr, nr, nr) && L::is_square(nr) {
-                let panel = &mut panel[source * nr * nr..][..nr * nr];
-                L::square(isa, &values[first * nr..][..nr * nr], panel, nr);
-                continue;
-            }
-            for column in 0..columns {
-                for row in 0..rows {
-                    panel[L::place(source * nr + row, column, to, lanes)] =
-                        values[L::place(first + column, row, at, lanes)];
+            for index in panels.clone() {
+                let columns = nr.min(out.n - index * nr);
+                let to = out.panel_stride(index);
+                let first = first + index * nr;
+                let panel = &mut made[out.panel_range(index).start - range.start..];
+                if (rows, columns, at, to) == (nr, nr, nr, nr) && L::is_square(nr) {
+                    let panel = &mut panel[source * nr * nr..][..nr * nr];
+                    L::square(isa, &values[first * nr..][..nr * nr], panel, nr);
+                    continue;
+                }
+                for column in 0..columns {
+                    for row in 0..rows {
+                        panel[L::place(source * nr + row, column, to, lanes)] =
+                            values[L::place(first + column, row, at, lanes)];
+                    }
                 }
             }
         }
