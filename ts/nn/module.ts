@@ -41,13 +41,14 @@ export abstract class Module {
 }
 
 /** Direct parameters and modules of a module; items of arrays are called `name.0`, `name.1`, ... */
-function* members(module: Module): Generator<[string, Parameter | Module]> {
+function members(module: Module): [string, Parameter | Module][] {
+  const found: [string, Parameter | Module][] = [];
+  const visit = (name: string, item: unknown): void => {
+    if (item instanceof Parameter || item instanceof Module) found.push([name, item]);
+  };
   for (const [key, value] of Object.entries(module) as [string, unknown][]) {
-    const items: [string, unknown][] = Array.isArray(value)
-      ? value.map((item: unknown, index): [string, unknown] => [`${key}.${index}`, item])
-      : [[key, value]];
-    for (const [name, item] of items) {
-      if (item instanceof Parameter || item instanceof Module) yield [name, item];
-    }
+    if (Array.isArray(value)) value.forEach((item, index) => visit(`${key}.${index}`, item));
+    else visit(key, value);
   }
+  return found;
 }

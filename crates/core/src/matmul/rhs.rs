@@ -113,17 +113,16 @@ impl Rhs<'_> {
                 });
             }
             Rhs::TransposeOf(b) => {
-                let wanted = if pool.threads() > 1 {
-                    TASKS_PER_THREAD * pool.threads()
-                } else {
-                    1
-                };
+                let wanted = TASKS_PER_THREAD * pool.threads();
                 let panels = (TURNED / (b.n * nr * b.precision().bytes()).max(1))
                     .min(all / wanted)
                     .max(1);
                 let chunks = all.div_ceil(panels);
                 // Rows are shared out only where columns do not make enough tasks: each share turns the panels again.
-                let shares = wanted.div_ceil(chunks.max(1)).clamp(1, count.max(1));
+                let shares = match pool.threads() {
+                    1 => 1,
+                    _ => wanted.div_ceil(chunks.max(1)).clamp(1, count.max(1)),
+                };
                 pool.run(chunks * shares, &|task| {
                     let (chunk, share) = (task / shares, task % shares);
                     let first = chunk * panels;
