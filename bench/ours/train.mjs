@@ -28,7 +28,7 @@ await serve({
   describe: () => `deftune, ${backend.isaName()}, ${backend.threads()} threads`,
   /** Seconds of one optimizer step. */
   async step() {
-    const args = { maxSteps: 1, batchSize: lengths.length, learningRate: 1e-4, seed: seed++ };
+    const args = { maxSteps: 1, batchSize: lengths.length, learningRate: 1e-4, pooledTokensOnly: true, seed: seed++ };
     const result = await new Trainer({ model, trainDataset, args }).train();
     last = result.log[0];
     return last.seconds;

@@ -173,13 +173,16 @@ function pass(model: Model, batch: FixtureBatch, losses: readonly AuxiliaryLoss[
 /** Last hidden states [tokens, d] and pooled sequences [sequences, d] of a BERT with a pooler. */
 export function hiddenStates(model: Model, batch: FixtureBatch): { last: Float32Array; pooled: Float32Array } {
   type Forward = { forward(...inputs: unknown[]): Tensor };
-  const { bert } = model as unknown as { bert: Forward & { pooler: Forward } };
+  const { bert } = model as unknown as {
+    bert: Forward & { pooler: Forward; firstTokens: Forward['forward'] };
+  };
   return noGrad(() =>
     scope(model.backend, () => {
       const context = new ForwardContext();
       const collated = model.head.collate(examplesOf(batch), { info: model.info });
       const last = bert.forward(collated, context);
-      const pooled = bert.pooler.forward(last, collated.cuSeqlens, context);
+      context.pooledTokensOnly = true;
+      const pooled = bert.pooler.forward(bert.firstTokens(collated, context), context);
       return { last: last.toFloats(), pooled: pooled.toFloats() };
     }),
   );

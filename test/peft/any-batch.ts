@@ -42,7 +42,27 @@ export function agreeOnLogits(t: ExecutionContext, model: Model, expected: Refer
   t.true(Math.abs(loss - expected.loss) <= 1e-5 * (1 + expected.loss));
   const again = gradientsOf(model, expected.batch, { recompute: true });
   t.deepEqual([...again.grads], [...grads]);
+  agreeOnPooledTokens(t, model, expected.batch, { loss, logits, grads });
   return grads;
+}
+
+/** The last layer for the head's tokens alone gives what it gives for all. */
+export function agreeOnPooledTokens(
+  t: ExecutionContext,
+  model: Model,
+  batch: AnyBatch,
+  every: ReturnType<typeof gradientsOf>,
+): void {
+  for (const recompute of [false, true]) {
+    const pooled = gradientsOf(model, batch, { recompute, pooledTokensOnly: true });
+    t.true(maxDifference(pooled.logits, every.logits) <= 1e-5 * Math.max(1, maxAbs(every.logits)));
+    const largest = Math.max(...[...every.grads.values()].map(maxAbs));
+    t.deepEqual([...pooled.grads.keys()], [...every.grads.keys()]);
+    for (const [name, gradient] of pooled.grads) {
+      const error = maxDifference(gradient, every.grads.get(name) ?? []);
+      t.true(error <= 1e-5 * largest, `${name}: off by ${error}`);
+    }
+  }
 }
 
 /** Compares gradients with the reference's. @param find the gradient of the reference's parameter `key` */
@@ -84,11 +104,12 @@ export function logitsOf(model: Model, batch: AnyBatch): Float32Array {
 export function gradientsOf(
   model: Model,
   batch: AnyBatch,
-  { recompute = false } = {},
+  { recompute = false, pooledTokensOnly = false } = {},
 ): { loss: number; logits: Float32Array; grads: Map<string, Float32Array> } {
   return scope(model.backend, () => {
     const context = new ForwardContext();
     context.recompute = recompute;
+    context.pooledTokensOnly = pooledTokensOnly;
     const result = logits(model, batch, context);
     const loss = model.head.loss(result.logits, result.collated);
     const found = backward(loss);

@@ -81,12 +81,13 @@ class BertSelfAttention extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const [q, ownK, ownV] = [this.query, this.key, this.value].map((projection) => projection.forward(x, context));
-    const [k, v] = layout.keysAndValues(this.layer, ownK as Tensor, ownV as Tensor);
-    return attention(q as Tensor, k, v, layout.cuQ, layout.cuK, {
+  /** @param queries rows that attend to `x`: itself, or one of each sequence */
+  forward(queries: Tensor, x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+    const q = this.query.forward(queries, context);
+    const [k, v] = layout.keysAndValues(this.layer, this.key.forward(x, context), this.value.forward(x, context));
+    return attention(q, k, v, queries === x ? layout.cuQ : layout.cuOne, layout.cuK, {
       heads: this.heads,
-      scale: 1 / Math.sqrt((q as Tensor).cols / this.heads),
+      scale: 1 / Math.sqrt(q.cols / this.heads),
       dropout: context.dropout(this.p),
     });
   }
@@ -120,8 +121,9 @@ class BertAttention extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    return this.output.forward(this.self.forward(x, layout, context), x, context);
+  /** @param queries as in {@link BertSelfAttention.forward} */
+  forward(queries: Tensor, x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+    return this.output.forward(this.self.forward(queries, x, layout, context), queries, context);
   }
 }
 
@@ -150,8 +152,9 @@ class BertLayer extends Module {
     });
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const attended = this.attention.forward(x, layout, context);
+  /** @param rows those of `x` that are wanted, one of each sequence; default all */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
+    const attended = this.attention.forward(rows ? gatherRows(x, rows) : x, x, layout, context);
     return this.output.join(this.mlp.forward(attended, context), attended, context);
   }
 }
@@ -161,12 +164,22 @@ class BertEncoder extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    return this.layer.reduce(
+  /** @param rows those of the last layer's that are wanted, one of each sequence; default all */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
+    const early = context.pooledTokensOnly ? rows : undefined;
+    const last = this.layer.at(-1);
+    const hiddenStates = this.layer.reduce(
       (hiddenStates, layer) =>
-        recomputed(layer, hiddenStates, context, (input) => layer.forward(input, layout, context), layout.inputs),
+        recomputed(
+          layer,
+          hiddenStates,
+          context,
+          (input) => layer.forward(input, layout, context, layer === last ? early : undefined),
+          layout.inputs,
+        ),
       x,
     );
+    return rows && !early ? gatherRows(hiddenStates, rows) : hiddenStates;
   }
 }
 
@@ -176,9 +189,8 @@ export class BertPooler extends Module {
     super();
   }
 
-  /** [sequences, d] */
-  forward(hiddenStates: Tensor, cuSeqlens: Int32Array, context: ForwardContext): Tensor {
-    const first = gatherRows(hiddenStates, Tensor.fromInts(hiddenStates.backend, cuSeqlens.slice(0, -1)));
+  /** [sequences, d] @param first as of {@link BertModel.firstTokens} */
+  forward(first: Tensor, context: ForwardContext): Tensor {
     return activation(this.dense.forward(first, context), activationKind('tanh'));
   }
 }
@@ -200,12 +212,23 @@ export class BertModel extends Module {
     return this.virtual.extend(batch);
   }
 
-  /** lastHiddenState [tokens, d] @param batch as {@link BertModel.extend} makes it */
-  forward(batch: RaggedBatch, context: ForwardContext): Tensor {
+  /**
+   * lastHiddenState [tokens, d], or of `rows` alone
+   *
+   * @param batch as {@link BertModel.extend} makes it
+   * @param rows one of each sequence; default all
+   */
+  forward(batch: RaggedBatch, context: ForwardContext, rows?: Tensor): Tensor {
     const { backend } = this.embeddings.word_embeddings.weight;
     const layout = new AttentionLayout(backend, batch.cuSeqlens, { virtual: this.virtual.keys?.forward(context) });
     const embedded = this.embeddings.forward(batch, this.virtual, context);
-    return this.encoder.forward(this.virtual.join(embedded, batch, context), layout, context);
+    return this.encoder.forward(this.virtual.join(embedded, batch, context), layout, context, rows);
+  }
+
+  /** Last hidden state of each sequence's first token [sequences, d] @param batch as {@link BertModel.extend} makes it */
+  firstTokens(batch: RaggedBatch, context: ForwardContext): Tensor {
+    const { backend } = this.embeddings.word_embeddings.weight;
+    return this.forward(batch, context, Tensor.fromInts(backend, batch.cuSeqlens.slice(0, -1)));
   }
 }
 

@@ -35,8 +35,7 @@ class BertForSequenceClassification extends Model {
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
     const read = this.bert.extend(batch);
-    const hiddenStates = this.bert.forward(read, context);
-    const pooled = (this.bert.pooler as BertPooler).forward(hiddenStates, read.cuSeqlens, context);
+    const pooled = (this.bert.pooler as BertPooler).forward(this.bert.firstTokens(read, context), context);
     const drop = context.dropout(this.p);
     return this.classifier.forward(drop ? dropout(pooled, drop) : pooled, context);
   }

@@ -12,8 +12,7 @@ import type { Parameter } from '../nn/parameter.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { dropout } from '../ops/dropout.js';
 import { activation } from '../ops/elementwise.js';
-import { gatherRows } from '../ops/gather-rows.js';
-import { Tensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { bertFamily, type EncoderHead } from './bert-family.js';
 import type { BertModel } from './bert-layers.js';
 import { headRows } from './head-rows.js';
@@ -30,13 +29,12 @@ class RobertaClassificationHead extends Module {
     super();
   }
 
-  /** [sequences, numLabels] */
-  forward(hiddenStates: Tensor, cuSeqlens: Int32Array, context: ForwardContext): Tensor {
+  /** [sequences, numLabels] @param first as of {@link BertModel.firstTokens} */
+  forward(first: Tensor, context: ForwardContext): Tensor {
     const dropped = (x: Tensor): Tensor => {
       const drop = context.dropout(this.p);
       return drop ? dropout(x, drop) : x;
     };
-    const first = gatherRows(hiddenStates, Tensor.fromInts(hiddenStates.backend, cuSeqlens.slice(0, -1)));
     const inner = activation(this.dense.forward(dropped(first), context), activationKind('tanh'));
     return this.out_proj.forward(dropped(inner), context);
   }
@@ -56,7 +54,7 @@ class RobertaForSequenceClassification extends Model {
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
     const read = this.roberta.extend(batch);
-    return this.classifier.forward(this.roberta.forward(read, context), read.cuSeqlens, context);
+    return this.classifier.forward(this.roberta.firstTokens(read, context), context);
   }
 }
 

@@ -15,6 +15,8 @@ export interface EarlierKeys {
 export class AttentionLayout {
   readonly cuQ: Tensor;
   readonly cuK: Tensor;
+  /** As {@link AttentionLayout.cuQ} for one query a sequence. */
+  readonly cuOne: Tensor;
   private readonly cache: KeyValueCache | undefined;
   private readonly virtual: EarlierKeys['virtual'];
 
@@ -26,6 +28,10 @@ export class AttentionLayout {
     const count = this.virtual?.[0]?.[0].rows ?? 0;
     const withVirtual = count === 0 ? cuSeqlens : cuSeqlens.map((offset, sequence) => offset + count * sequence);
     this.cuQ = Tensor.fromInts(backend, cuSeqlens);
+    this.cuOne = Tensor.fromInts(
+      backend,
+      cuSeqlens.map((_, sequence) => sequence),
+    );
     this.cuK =
       cache || count > 0 ? Tensor.fromInts(backend, cache ? cache.extend(withVirtual) : withVirtual) : this.cuQ;
   }

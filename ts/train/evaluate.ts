@@ -24,6 +24,11 @@ export interface Predictions extends DensitySummary {
 export interface PredictOptions {
   /** Default 32. */
   batchSize?: number | undefined;
+  /**
+   * The last layer runs for those tokens alone that the head reads, where it is one of each sequence (BERT's and RoBERTa's classifiers), and
+   * densities are over what ran; default false.
+   */
+  pooledTokensOnly?: boolean | undefined;
   /** Told after each batch how many examples are done. */
   onProgress?: ((done: number, total: number) => void) | undefined;
   /** Shown what the MLPs did with each batch, while their tensors are there. */
@@ -37,7 +42,7 @@ export interface PredictOptions {
 export async function predict(
   model: Model,
   examples: readonly Example[],
-  { batchSize = 32, onProgress, observe }: PredictOptions = {},
+  { batchSize = 32, pooledTokensOnly = false, onProgress, observe }: PredictOptions = {},
 ): Promise<Predictions> {
   const { head, info, backend } = model;
   freezeWeights(model, model.precision);
@@ -50,6 +55,7 @@ export async function predict(
     noGrad(() =>
       scope(backend, () => {
         const context = new ForwardContext();
+        context.pooledTokensOnly = pooledTokensOnly;
         for (const output of model.outputs(batch, context)) {
           if (!isFinite(output)) {
             const culprit = firstNonFinite(model, () => model.outputs(batch, new ForwardContext()));

@@ -221,10 +221,17 @@ export class Trainer {
   ): Promise<(StepLosses & { gradNorm: number }) | undefined> {
     const { model, auxiliaryLosses = [] } = this.options;
     for (const auxiliary of auxiliaryLosses) auxiliary.beginStep?.(step, totalSteps);
-    const { seed, labelSmoothing, gradientCheckpointing: recompute, maxGradNorm, skipBadBatches } = this.args;
+    const {
+      seed,
+      labelSmoothing,
+      gradientCheckpointing: recompute,
+      pooledTokensOnly,
+      maxGradNorm,
+      skipBadBatches,
+    } = this.args;
     try {
       return scope(model.base.backend, () => {
-        const settings = { seed, labelSmoothing, recompute };
+        const settings = { seed, labelSmoothing, recompute, pooledTokensOnly };
         const input = { model: model.base, auxiliaryLosses, step, firstMicroBatch, ...settings };
         const { losses, gradients, gradNorm } = trainingStep(examples, input);
         // As torch.nn.utils.clip_grad_norm_.

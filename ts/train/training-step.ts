@@ -43,6 +43,8 @@ export interface StepInput {
   labelSmoothing: number;
   /** Whether layers make their activations again instead of keeping them. */
   recompute: boolean;
+  /** As in the training arguments. */
+  pooledTokensOnly: boolean;
   /** Number of the step's first micro-batch in the run, from 0: what random numbers depend on. */
   firstMicroBatch: number;
 }
@@ -96,11 +98,12 @@ export function trainingStep(microBatches: readonly (readonly Example[])[], inpu
 }
 
 function forward(batch: RaggedBatch, input: StepInput, index: number): { loss: Tensor; losses: StepLosses } {
-  const { model, auxiliaryLosses, seed, labelSmoothing, recompute, firstMicroBatch, step } = input;
+  const { model, auxiliaryLosses, seed, labelSmoothing, recompute, pooledTokensOnly, firstMicroBatch, step } = input;
   const run = (): { loss: Tensor; losses: StepLosses } => {
     const context = new ForwardContext(true, seed, firstMicroBatch + index);
     context.labelSmoothing = labelSmoothing;
     context.recompute = recompute;
+    context.pooledTokensOnly = pooledTokensOnly && auxiliaryLosses.length === 0;
     for (const auxiliary of auxiliaryLosses) auxiliary.prepare?.(context);
     let loss = model.taskLoss(batch, context);
     const losses: StepLosses = {

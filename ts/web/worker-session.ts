@@ -178,7 +178,7 @@ export class WorkerSession implements Calls {
     const { model, batchSize } = this.ready();
     const { head, info } = model.base;
     const { examples } = this.prepare(records, 'records');
-    const { outputs } = await predict(model.base, examples, { batchSize });
+    const { outputs } = await predict(model.base, examples, { batchSize, pooledTokensOnly: true });
     return head.predictions(outputs, examples, info);
   }
 
