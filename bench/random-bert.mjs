@@ -1,3 +1,5 @@
+import { randomSource, uniform, upperQuantile } from './random-numbers.mjs';
+
 /** BERT-base's shape. Dropout as in the checkpoint's config. */
 export const BERT_BASE = {
   model_type: 'bert',
@@ -50,42 +52,7 @@ export function randomBert(config, density) {
     if (name.endsWith('.bias')) return new Float32Array(size);
     return uniform(size, config.initializer_range);
   };
-  return {
-    name: 'random weights',
-    names: () => [...shapes.keys()],
-    get(name) {
-      const shape = shapes.get(name);
-      if (!shape) return undefined;
-      const floats = values(
-        name,
-        shape.reduce((product, dim) => product * dim, 1),
-      );
-      return { dtype: 'F32', shape, data: new Uint8Array(floats.buffer) };
-    },
-  };
-}
-
-let state = 0x2545f491;
-/** Uniform numbers of the given standard deviation. */
-function uniform(size, deviation) {
-  const out = new Float32Array(size);
-  const factor = (deviation * Math.sqrt(12)) / 2 ** 32;
-  for (let i = 0; i < size; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    out[i] = state * factor;
-  }
-  return out;
-}
-
-/** x with P(standard normal > x) = share. */
-function upperQuantile(share) {
-  const step = 1e-4;
-  let x = 8;
-  for (let tail = 0; tail < share && x > -8; x -= step)
-    tail += (step * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI);
-  return x;
+  return randomSource(shapes, values);
 }
 
 /** Sequence lengths like SST-2's: 32 quantiles of a normal of mean 25 and deviation 12, from 4 tokens up. */
@@ -96,3 +63,20 @@ export const SST2_LENGTHS = Array.from({ length: 32 }, (_, i) =>
 /** Multiply-adds x 2 of one token's forward pass through the encoder's linear layers. */
 export const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate_size: dFf }) =>
   2 * layers * (4 * d * d + 2 * d * dFf);
+
+const tokens = SST2_LENGTHS.reduce((sum, length) => sum + length, 0);
+const padded = SST2_LENGTHS.length * Math.max(...SST2_LENGTHS);
+
+/** The training step: a classifier on a batch of short sentences. */
+export const bertStep = {
+  name: `BERT-base LoRA r 8, batch ${SST2_LENGTHS.length}, ${tokens} tokens (padded: ${padded})`,
+  gflops: (2 * tokens * flopsPerToken(BERT_BASE)) / 1e9,
+  peer: { model: 'bert', inputs: SST2_LENGTHS, outputs: [] },
+  head: 'SequenceClassification',
+  config: (activation) => ({ ...BERT_BASE, hidden_act: activation }),
+  source: randomBert,
+  examples: SST2_LENGTHS.map((length, index) => ({
+    inputIds: Array.from({ length }, (_, at) => (index * 7919 + at * 104_729) % BERT_BASE.vocab_size),
+    label: index % 2,
+  })),
+};

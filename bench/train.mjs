@@ -1,23 +1,25 @@
-// npm run bench:train: one optimizer step of a BERT-base-shaped model with LoRA, against PyTorch, transformers and peft. Both sides are
+// npm run bench:train: one optimizer step of a model of random weights with LoRA, against PyTorch, transformers and peft. Both sides are
 // processes of their own that take steps in turn; their peak memory is compared at the end.
 import os from 'node:os';
 import { join } from 'node:path';
+import { Option } from 'commander';
 import { benchOptions, numberFrom } from './options.mjs';
 import { benchFolder, findPython } from './peers.mjs';
-import { BERT_BASE, flopsPerToken, SST2_LENGTHS } from './random-bert.mjs';
 import { Report } from './report.mjs';
+import { steps as models } from './steps.mjs';
 import { interleaved, Worker } from './worker.mjs';
 
 const options = benchOptions('npm run bench:train --', 'Times a training step.', (command) =>
   command
+    .addOption(new Option('--model <name>', 'whose shape').choices(Object.keys(models)).default('bert'))
     .option('--precision <name>', 'f32 or bf16', 'f32')
     .option('--density <share>', 'ReLU with this share of non-zeros (0 to 1); without it: GELU, dense', numberFrom(0))
     .option('--steps <n>', 'steps of each side; the best counts', numberFrom(1), 4)
     .option('--no-peer', 'leave PyTorch out'),
 );
-const { precision, density, steps } = options;
+const { model, precision, density, steps } = options;
 const activation = density === undefined ? 'gelu' : 'relu';
-const lengths = JSON.stringify(SST2_LENGTHS);
+const { name, gflops, peer: theirWork } = models[model];
 const threads = os.cpus().length;
 
 const python = options.peer ? findPython(['torch', 'transformers', 'peft']) : undefined;
@@ -27,15 +29,15 @@ const peer =
     join(benchFolder, 'peers', 'torch-train.py'),
     activation,
     precision,
-    lengths,
+    JSON.stringify(theirWork),
     String(threads),
   ]);
 const ours = new Worker('deftune', process.execPath, [
   join(benchFolder, 'ours', 'train.mjs'),
+  model,
   activation,
   density === undefined ? '' : String(density),
   precision,
-  lengths,
 ]);
 const machine = `${os.cpus()[0]?.model}, ${threads} cores; ${await ours.ask('describe')}`;
 const peerName = peer ? await peer.ask('describe') : 'peer';
@@ -56,11 +58,8 @@ const [seconds, theirs] = await interleaved(
   ],
   steps,
 );
-const tokens = SST2_LENGTHS.reduce((sum, length) => sum + length, 0);
-const padded = SST2_LENGTHS.length * Math.max(...SST2_LENGTHS);
 const measured = await ours.number('density');
-const shown = density === undefined ? 'GELU' : `ReLU at ${(100 * measured).toFixed(1)} %`;
-const work = `BERT-base LoRA r 8, batch ${SST2_LENGTHS.length}, ${tokens} tokens (padded: ${padded}), ${shown}`;
+const work = `${name}, ${density === undefined && model === 'bert' ? 'GELU' : `ReLU at ${(100 * measured).toFixed(1)} %`}`;
 const report = new Report();
 report.add({
   work: `${work}: step`,
@@ -70,7 +69,6 @@ report.add({
   peer: theirs ?? null,
   ratio: theirs === undefined ? null : theirs / seconds,
 });
-const gflops = (2 * tokens * flopsPerToken(BERT_BASE)) / 1e9;
 report.add({
   work: `${work}: dense arithmetic of the linear layers`,
   precision,
