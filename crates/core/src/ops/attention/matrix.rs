@@ -99,12 +99,22 @@ struct Tile {
     add: bool,
 }
 
+/// Rows of a tile at most: those of matrix products, fewer in WebAssembly, where every size of tile adds to what pages load.
+const fn most_rows<S: Simd>() -> usize {
+    let rows = Shape::of::<S>().mr;
+    if cfg!(target_arch = "wasm32") && rows > 3 {
+        3
+    } else {
+        rows
+    }
+}
+
 /// The tiles of matrix products (see [`Shape`]), rows shared out evenly among the fewest: 25 rows are 9 + 8 + 8 and not 12 + 12 + 1, since
 /// a tile of one row waits for its additions.
 #[inline(always)]
 unsafe fn by_columns<S: Simd, const COLUMNS: bool>(s: S, p: &Product, a: *const f32, a_stride: usize) {
     let most = const { Shape::of::<S>().nv };
-    let tiles = p.rows.div_ceil(const { Shape::of::<S>().mr });
+    let tiles = p.rows.div_ceil(const { most_rows::<S>() });
     let mut column = 0;
     while column < p.columns {
         let left = p.columns - column;
@@ -146,11 +156,11 @@ unsafe fn by_columns<S: Simd, const COLUMNS: bool>(s: S, p: &Product, a: *const 
 unsafe fn by_rows<S: Simd, const NV: usize, const COLUMNS: bool, const PARTIAL: bool>(s: S, tile: &Tile, rows: usize) {
     // SAFETY: the caller's promise, for each variant.
     unsafe {
-        match (const { Shape::of::<S>().mr }, rows) {
+        match (const { most_rows::<S>() }, rows) {
             (_, 1) => micro::<S, 1, NV, COLUMNS, PARTIAL>(s, tile),
             (_, 2) => micro::<S, 2, NV, COLUMNS, PARTIAL>(s, tile),
-            (_, 3) => micro::<S, 3, NV, COLUMNS, PARTIAL>(s, tile),
-            (_, 4) => micro::<S, 4, NV, COLUMNS, PARTIAL>(s, tile),
+            (3.., 3) => micro::<S, 3, NV, COLUMNS, PARTIAL>(s, tile),
+            (4.., 4) => micro::<S, 4, NV, COLUMNS, PARTIAL>(s, tile),
             (5.., 5) => micro::<S, 5, NV, COLUMNS, PARTIAL>(s, tile),
             (6.., 6) => micro::<S, 6, NV, COLUMNS, PARTIAL>(s, tile),
             (7.., 7) => micro::<S, 7, NV, COLUMNS, PARTIAL>(s, tile),
@@ -166,7 +176,8 @@ unsafe fn by_rows<S: Simd, const NV: usize, const COLUMNS: bool, const PARTIAL: 
 
 /// Steps of the depth a turn of the loop where A comes by rows and these are few. With more than 6 rows LLVM reads several steps before it
 /// multiplies and spills them: 60 % of the peak for 12 x 2 with AVX-512, fences or not.
-const UNROLL: usize = 4;
+/// In WebAssembly not at all, for the size.
+const UNROLL: usize = if cfg!(target_arch = "wasm32") { 1 } else { 4 };
 
 // As in matrix products: functions of their own in WebAssembly.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
@@ -180,7 +191,7 @@ unsafe fn micro<S: Simd, const ROWS: usize, const NV: usize, const COLUMNS: bool
     unsafe {
         let mut at = *tile;
         let mut left = tile.depth;
-        if !COLUMNS && ROWS <= 6 {
+        if UNROLL > 1 && !COLUMNS && ROWS <= 6 {
             while left >= UNROLL {
                 unrolled!(
                     UNROLL,
