@@ -56,12 +56,12 @@ export function randomBert(config, density) {
 }
 
 /** Sequence lengths like SST-2's: 32 quantiles of a normal of mean 25 and deviation 12, from 4 tokens up. */
-export const SST2_LENGTHS = Array.from({ length: 32 }, (_, i) =>
+const SST2_LENGTHS = Array.from({ length: 32 }, (_, i) =>
   Math.max(4, Math.round(25 + 12 * upperQuantile((i + 0.5) / 32))),
 );
 
 /** Multiply-adds x 2 of one token's forward pass through the encoder's linear layers. */
-export const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate_size: dFf }) =>
+const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate_size: dFf }) =>
   2 * layers * (4 * d * d + 2 * d * dFf);
 
 const tokens = SST2_LENGTHS.reduce((sum, length) => sum + length, 0);

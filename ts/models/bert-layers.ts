@@ -85,7 +85,7 @@ class BertSelfAttention extends Module {
   forward(queries: Tensor, x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
     const q = this.query.forward(queries, context);
     const [k, v] = layout.keysAndValues(this.layer, this.key.forward(x, context), this.value.forward(x, context));
-    return attention(q, k, v, queries === x ? layout.cuQ : layout.cuOne, layout.cuK, {
+    return attention(q, k, v, queries === x ? layout.cuQ : layout.cuOne(), layout.cuK, {
       heads: this.heads,
       scale: 1 / Math.sqrt(q.cols / this.heads),
       dropout: context.dropout(this.p),

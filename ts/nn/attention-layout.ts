@@ -15,8 +15,6 @@ export interface EarlierKeys {
 export class AttentionLayout {
   readonly cuQ: Tensor;
   readonly cuK: Tensor;
-  /** As {@link AttentionLayout.cuQ} for one query a sequence. */
-  readonly cuOne: Tensor;
   private readonly cache: KeyValueCache | undefined;
   private readonly virtual: EarlierKeys['virtual'];
 
@@ -28,12 +26,16 @@ export class AttentionLayout {
     const count = this.virtual?.[0]?.[0].rows ?? 0;
     const withVirtual = count === 0 ? cuSeqlens : cuSeqlens.map((offset, sequence) => offset + count * sequence);
     this.cuQ = Tensor.fromInts(backend, cuSeqlens);
-    this.cuOne = Tensor.fromInts(
-      backend,
-      cuSeqlens.map((_, sequence) => sequence),
-    );
     this.cuK =
       cache || count > 0 ? Tensor.fromInts(backend, cache ? cache.extend(withVirtual) : withVirtual) : this.cuQ;
+  }
+
+  /** As {@link AttentionLayout.cuQ} for one query a sequence. */
+  cuOne(): Tensor {
+    return Tensor.fromInts(
+      this.cuQ.backend,
+      Int32Array.from({ length: this.cuQ.size }, (_, sequence) => sequence),
+    );
   }
 
   /** Tensors made for this pass that the layers' gradients flow into. */

@@ -19,7 +19,7 @@ pub struct PackedB {
     pub(super) shape: Shape,
     pub(super) values: StoredBuf,
     /// Whether the values are bf16 for the CPU's own bf16 arithmetic, see [`super::pairs`].
-    pub(super) in_pairs: bool,
+    in_pairs: bool,
 }
 
 /// One panel of a [`PackedB`].
@@ -107,7 +107,7 @@ impl PackedB {
     /// # Errors
     /// No memory.
     pub fn in_rows(&self, pool: &Pool) -> Result<Option<PackedB>> {
-        if !self.in_pairs {
+        if !self.is_in_pairs() {
             return Ok(None);
         }
         let (weight, k) = (self.to_rows(pool)?, self.k);
@@ -132,7 +132,7 @@ impl PackedB {
         let mut out = AlignedBuf::uninit(self.n * self.k)?;
         match &self.values {
             StoredBuf::F32(values) => self.unpack(pool, values, &mut out),
-            StoredBuf::Bf16(values) if self.in_pairs => self.unpack_pairs(pool, values, &mut out),
+            StoredBuf::Bf16(values) if self.is_in_pairs() => self.unpack_pairs(pool, values, &mut out),
             StoredBuf::Bf16(values) => self.unpack(pool, values, &mut out),
         }
         Ok(out)
@@ -199,7 +199,7 @@ impl PackedB {
         let mut values = std::mem::replace(&mut self.values, empty);
         match &mut values {
             StoredBuf::F32(values) => self.fill(pool, values, fill),
-            StoredBuf::Bf16(values) if self.in_pairs => self.fill_pairs(pool, values, fill),
+            StoredBuf::Bf16(values) if self.is_in_pairs() => self.fill_pairs(pool, values, fill),
             StoredBuf::Bf16(values) => self.fill(pool, values, fill),
         }
         self.values = values;
@@ -238,22 +238,30 @@ impl PackedB {
     /// Values in a row of panel `index`; in pairs, half of what two rows take.
     pub(super) fn panel_stride(&self, index: usize) -> usize {
         let nr = self.shape.nr();
-        if self.in_pairs {
+        if self.is_in_pairs() {
             return nr;
         }
         self.stride(nr.min(self.n - index * nr).div_ceil(self.shape.lanes))
     }
 
+    /// Whether the values are in pairs. A constant where no CPU has a unit for them, so that their code is not there either.
+    pub(super) fn is_in_pairs(&self) -> bool {
+        cfg!(target_arch = "x86_64") && self.in_pairs
+    }
+
     /// K with its padding.
-    pub(super) fn padded_rows(&self) -> usize {
-        if self.in_pairs { self.padded_k() } else { self.k }
+    pub(super) fn padded_k(&self) -> usize {
+        if self.is_in_pairs() {
+            pairs::padded(self.k)
+        } else {
+            self.k
+        }
     }
 
     /// Where the values of panel `index` are.
     pub(super) fn panel_range(&self, index: usize) -> Range<usize> {
-        let rows = self.padded_rows();
-        let first = index * self.shape.nr() * rows;
-        first..first + self.panel_stride(index) * rows
+        let first = index * self.shape.nr() * self.padded_k();
+        first..first + self.panel_stride(index) * self.padded_k()
     }
 
     /// Values in a row of a panel of `nv` vectors.
@@ -267,7 +275,7 @@ impl PackedB {
 
     /// Columns of a task (BLIS `NC`) for many rows.
     pub(crate) fn task_columns(&self) -> usize {
-        if self.in_pairs {
+        if self.is_in_pairs() {
             pairs::COLUMNS_MANY
         } else {
             COLUMNS_MANY
@@ -276,7 +284,11 @@ impl PackedB {
 
     /// Row tiles of a task.
     pub(super) fn task_tiles(&self) -> usize {
-        let rows = if self.in_pairs { pairs::TASK_ROWS } else { ROW_BLOCK };
+        let rows = if self.is_in_pairs() {
+            pairs::TASK_ROWS
+        } else {
+            ROW_BLOCK
+        };
         rows / self.shape.mr
     }
 
@@ -300,11 +312,10 @@ impl PackedB {
     }
 
     pub(crate) fn panel<'a, T: Stored>(&self, values: &'a [T], index: usize) -> Panel<'a, T> {
-        let first = index * self.shape.nr();
-        let width = self.shape.nr().min(self.n - first);
+        let width = self.shape.nr().min(self.n - index * self.shape.nr());
         let nv = width.div_ceil(self.shape.lanes);
         Panel {
-            values: &values[first * self.k..][..self.stride(nv) * self.k],
+            values: &values[self.panel_range(index)],
             width,
             nv,
         }

@@ -32,22 +32,16 @@ impl PackedB {
     /// The values, where they are in pairs.
     pub(crate) fn pairs(&self) -> Option<&[u16]> {
         match &self.values {
-            StoredBuf::Bf16(values) if self.in_pairs => Some(values),
+            StoredBuf::Bf16(values) if self.is_in_pairs() => Some(values),
             _ => None,
         }
-    }
-
-    /// K with its padding.
-    pub(super) fn padded_k(&self) -> usize {
-        padded(self.k)
     }
 
     /// Values of panel `index`, and its columns that are not padding.
     #[cfg(target_arch = "x86_64")]
     fn pairs_panel<'a>(&self, values: &'a [u16], index: usize) -> (&'a [u16], usize) {
-        let len = self.shape.nr() * self.padded_k();
         (
-            &values[index * len..][..len],
+            &values[self.panel_range(index)],
             self.shape.nr().min(self.n - index * self.shape.nr()),
         )
     }
@@ -59,13 +53,14 @@ impl PackedB {
         values: &mut [u16],
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
     ) {
-        let (k, nr, padded) = (self.k, self.shape.nr(), self.padded_k());
+        let (k, nr) = (self.k, self.shape.nr());
         let target = SendPtr::new(values);
         pool.run(self.panels(), &|index| {
             let first = index * nr;
             let width = nr.min(self.n - first);
+            let range = self.panel_range(index);
             // SAFETY: panels are disjoint ranges that together make up the buffer.
-            let panel = unsafe { target.slice(first * padded, nr * padded) };
+            let panel = unsafe { target.slice(range.start, range.len()) };
             with_scratch(nr * k, |scratch| {
                 if width < nr {
                     scratch.fill(0.0);
@@ -85,10 +80,10 @@ impl PackedB {
 
     /// Row-major [n, k].
     pub(super) fn unpack_pairs(&self, pool: &Pool, values: &[u16], out: &mut [f32]) {
-        let (nr, padded) = (self.shape.nr(), self.padded_k());
+        let nr = self.shape.nr();
         let target = SendPtr::new(out);
         pool.run(self.panels(), &|index| {
-            let panel = &values[index * nr * padded..][..nr * padded];
+            let panel = &values[self.panel_range(index)];
             let width = nr.min(self.n - index * nr);
             // SAFETY: panels are disjoint ranges of rows of `out`.
             let rows = unsafe { target.slice(index * nr * self.k, width * self.k) };

@@ -35,7 +35,7 @@ impl PackedB {
     ) -> Result<PackedB> {
         let nr = self.shape.nr();
         let (first, end) = (panels.start * nr, self.k.min(panels.end * nr));
-        let mut out = PackedB::uninit(self.shape, self.precision(), self.in_pairs, self.n, end - first)?;
+        let mut out = PackedB::uninit(self.shape, self.precision(), self.is_in_pairs(), self.n, end - first)?;
         // Taken out while the panels' places are asked for.
         let mut values = std::mem::replace(&mut out.values, StoredBuf::empty(self.precision()));
         match (&self.values, &mut values) {
@@ -45,7 +45,7 @@ impl PackedB {
                     self.transpose::<_, Plainly>(isa, first, &out, panels, from, to)
                 });
             }
-            (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) if self.in_pairs => {
+            (StoredBuf::Bf16(from), StoredBuf::Bf16(to)) if self.is_in_pairs() => {
                 let to = SendPtr::new(to);
                 run(panels.len(), &|panels| {
                     self.transpose::<_, InPairs>(isa, first, &out, panels, from, to)
@@ -77,7 +77,7 @@ impl PackedB {
         let range = out.panel_range(panels.start).start..out.panel_range(panels.end - 1).end;
         // SAFETY: panels are disjoint ranges that together make up the buffer.
         let made = unsafe { to.slice(range.start, range.len()) };
-        if out.n < (out.panels() - 1) * nr + out.panel_stride(out.panels() - 1) || out.padded_rows() > out.k {
+        if out.n < (out.panels() - 1) * nr + out.panel_stride(out.panels() - 1) || out.padded_k() > out.k {
             made.fill(T::default());
         }
         // Neighbouring panels side by side: what they read of a panel here lies in a row.
@@ -90,7 +90,7 @@ impl PackedB {
                 let to = out.panel_stride(index);
                 let first = first + index * nr;
                 let panel = &mut made[out.panel_range(index).start - range.start..];
-                if (rows, columns, at, to) == (nr, nr, nr, nr) && L::is_square(nr) {
+                if (rows, columns, at, to) == (nr, nr, nr, nr) && L::is_square(nr, lanes) {
                     let panel = &mut panel[source * nr * nr..][..nr * nr];
                     L::square(isa, &values[first * nr..][..nr * nr], panel, nr);
                     continue;
@@ -112,14 +112,10 @@ trait Layout<T> {
     fn place(row: usize, column: usize, stride: usize, lanes: usize) -> usize;
 
     /// Whether [`Layout::square`] takes this size.
-    fn is_square(_size: usize) -> bool {
-        false
-    }
+    fn is_square(size: usize, lanes: usize) -> bool;
 
     /// `to` = the transpose of `from`, both `size` rows of a panel with as many columns.
-    fn square(_isa: Isa, _from: &[T], _to: &mut [T], size: usize) {
-        unreachable!("a square of {size}")
-    }
+    fn square(isa: Isa, from: &[T], to: &mut [T], size: usize);
 }
 
 /// f32: in order.
@@ -130,7 +126,7 @@ impl Layout<f32> for Plainly {
         row * stride + column
     }
 
-    fn is_square(_: usize) -> bool {
+    fn is_square(_: usize, _: usize) -> bool {
         true
     }
 
@@ -177,6 +173,23 @@ impl Layout<u16> for Interleaved {
         let (pair, within) = (column / (2 * lanes), column % (2 * lanes));
         row * stride + pair * 2 * lanes + within % lanes * 2 + within / lanes
     }
+
+    /// A row is one pair of vectors everywhere but in scalar code.
+    fn is_square(size: usize, lanes: usize) -> bool {
+        size == 2 * lanes
+    }
+
+    fn square(_: Isa, from: &[u16], to: &mut [u16], size: usize) {
+        let lanes = size / 2;
+        let (low, high) = to.split_at_mut(lanes * size);
+        for (row, from) in from.chunks_exact(size).enumerate() {
+            let at = row % lanes * 2 + row / lanes;
+            let rows = low.chunks_exact_mut(size).zip(high.chunks_exact_mut(size));
+            for (pair, (low, high)) in from.chunks_exact(2).zip(rows) {
+                (low[at], high[at]) = (pair[0], pair[1]);
+            }
+        }
+    }
 }
 
 /// bf16 whose pairs of rows share 32-bit words, see [`super::pairs`].
@@ -187,7 +200,7 @@ impl Layout<u16> for InPairs {
         row / 2 * 2 * stride + 2 * column + row % 2
     }
 
-    fn is_square(size: usize) -> bool {
+    fn is_square(size: usize, _: usize) -> bool {
         size.is_multiple_of(2)
     }
 
