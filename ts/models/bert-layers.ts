@@ -6,14 +6,14 @@ import { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
-import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
+import { runLayers } from '../nn/run-layers.js';
 import { VirtualInputs } from '../nn/virtual-inputs.js';
+import { wantedRows } from '../nn/wanted-rows.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { dropout } from '../ops/dropout.js';
 import { activation, add } from '../ops/elementwise.js';
-import { gatherRows } from '../ops/gather-rows.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { ConfigReader } from './config-reader.js';
 import type { WeightReader } from './weights.js';
@@ -154,7 +154,7 @@ class BertLayer extends Module {
 
   /** @param rows those of `x` that are wanted, one of each sequence; default all */
   forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
-    const attended = this.attention.forward(rows ? gatherRows(x, rows) : x, x, layout, context);
+    const attended = this.attention.forward(wantedRows(x, rows), x, layout, context);
     return this.output.join(this.mlp.forward(attended, context), attended, context);
   }
 }
@@ -166,20 +166,7 @@ class BertEncoder extends Module {
 
   /** @param rows those of the last layer's that are wanted, one of each sequence; default all */
   forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
-    const early = context.pooledTokensOnly ? rows : undefined;
-    const last = this.layer.at(-1);
-    const hiddenStates = this.layer.reduce(
-      (hiddenStates, layer) =>
-        recomputed(
-          layer,
-          hiddenStates,
-          context,
-          (input) => layer.forward(input, layout, context, layer === last ? early : undefined),
-          layout.inputs,
-        ),
-      x,
-    );
-    return rows && !early ? gatherRows(hiddenStates, rows) : hiddenStates;
+    return runLayers(this.layer, x, layout, context, rows);
   }
 }
 

@@ -1,14 +1,15 @@
 import { AttentionLayout } from '../nn/attention-layout.js';
 import type { Embedding } from '../nn/embedding.js';
 import type { ForwardContext } from '../nn/forward-context.js';
-import type { KeyValueCache } from '../nn/key-value-cache.js';
+import { offsetsOf, type KeyValueCache } from '../nn/key-value-cache.js';
 import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
-import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection } from '../nn/residual-connection.js';
+import { runLayers } from '../nn/run-layers.js';
 import { VirtualInputs } from '../nn/virtual-inputs.js';
+import { wantedRows } from '../nn/wanted-rows.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { splitCols } from '../ops/columns.js';
@@ -63,12 +64,17 @@ class GPT2Attention extends Module {
     super();
   }
 
-  /** What is added to the residual stream, before its dropout. */
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
+  /**
+   * What is added to the residual stream, before its dropout.
+   *
+   * @param rows those of `x` that attend to it, the last of each sequence; default all
+   */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
     const d = x.cols;
     const [q, ownK, ownV] = splitCols(this.c_attn.forward(x, context), [d, d, d]) as [Tensor, Tensor, Tensor];
     const [k, v] = layout.keysAndValues(this.layer, ownK, ownV);
-    const attended = attention(q, k, v, layout.cuQ, layout.cuK, {
+    // One projection makes queries, keys and values: those not wanted were made with the keys.
+    const attended = attention(wantedRows(q, rows), k, v, rows ? layout.cuOne() : layout.cuQ, layout.cuK, {
       heads: this.heads,
       scale: this.scale,
       causal: true,
@@ -109,9 +115,10 @@ class GPT2Block extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const attention = this.attn.forward(this.ln_1.forward(x), layout, context);
-    const attended = this.attentionResidual.forward(attention, x, context);
+  /** @param rows those of `x` that are wanted, the last of each sequence; default all */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
+    const attention = this.attn.forward(this.ln_1.forward(x), layout, context, rows);
+    const attended = this.attentionResidual.forward(attention, wantedRows(x, rows), context);
     return this.mlpResidual.forward(this.mlp.block.forward(this.ln_2.forward(attended), context), attended, context);
   }
 }
@@ -131,8 +138,25 @@ export class GPT2Model extends Module {
 
   /** The last hidden states [tokens, d], or those of `outputRows` alone. @param cache where the tokens follow others */
   forward(given: GPT2Input, context: ForwardContext, cache?: KeyValueCache): Tensor {
+    const input = this.virtual.extend(given, cache?.isEmpty ?? true);
+    return this.ln_f.forward(headRows(this.blocks(input, context, { cache }), input));
+  }
+
+  /** The last hidden state of one token of each sequence [sequences, d]. @param rows these tokens, in the order of the sequences */
+  pooled(batch: GPT2Input, rows: Int32Array, context: ForwardContext): Tensor {
+    const input = this.virtual.extend(context.pooledTokensOnly ? upTo(rows, batch) : { ...batch, outputRows: rows });
+    return this.ln_f.forward(
+      this.blocks(input, context, { rows: Tensor.fromInts(this.wte.weight.backend, input.outputRows) }),
+    );
+  }
+
+  /** What the blocks make of an extended batch [tokens, d]. @param rows as of {@link runLayers} */
+  private blocks(
+    input: GPT2Input,
+    context: ForwardContext,
+    { cache, rows }: { cache?: KeyValueCache | undefined; rows?: Tensor },
+  ): Tensor {
     const isFirst = cache?.isEmpty ?? true;
-    const input = this.virtual.extend(given, isFirst);
     const { backend } = this.wte.weight;
     const ids = (values: Int32Array): Tensor => Tensor.fromInts(backend, values);
     const words = this.virtual.embed(input, (inputIds) => this.wte.forward(ids(inputIds)), context, isFirst);
@@ -140,12 +164,25 @@ export class GPT2Model extends Module {
     const drop = context.dropout(this.p);
     const virtual = isFirst ? this.virtual.keys?.forward(context) : undefined;
     const layout = new AttentionLayout(backend, input.cuSeqlens, { cache, virtual });
-    const hiddenStates = this.h.reduce(
-      (x, block) => recomputed(block, x, context, (input) => block.forward(input, layout, context), layout.inputs),
-      drop ? dropout(embedded, drop) : embedded,
-    );
-    return this.ln_f.forward(headRows(hiddenStates, input));
+    return runLayers(this.h, drop ? dropout(embedded, drop) : embedded, layout, context, rows);
   }
+}
+
+/** The sequences up to one row of each: attention is causal, so that what follows has no part in it. @param rows in the order of the sequences */
+function upTo(
+  rows: Int32Array,
+  { inputIds, positionIds, cuSeqlens }: GPT2Input,
+): GPT2Input & { outputRows: Int32Array } {
+  const cut = (values: Int32Array): Int32Array =>
+    Int32Array.from([...rows].flatMap((row, sequence) => [...values.subarray(cuSeqlens[sequence], row + 1)]));
+  const lengths = [...rows].map((row, sequence) => row + 1 - (cuSeqlens[sequence] as number));
+  const offsets = offsetsOf(lengths);
+  return {
+    inputIds: cut(inputIds),
+    positionIds: cut(positionIds),
+    cuSeqlens: offsets,
+    outputRows: offsets.slice(1).map((end) => end - 1),
+  };
 }
 
 /** Fields of GPT-2's config.json. @param dropoutProbability overrides every probability */

@@ -33,10 +33,8 @@ class GPT2ForSequenceClassification extends Model {
   }
 
   forward(batch: RaggedBatch, context: ForwardContext): Tensor {
-    return this.score.forward(
-      this.transformer.forward({ ...batch, outputRows: lastRows(batch, this.info.padTokenId) }, context),
-      context,
-    );
+    const rows = lastRows(batch, this.info.padTokenId);
+    return this.score.forward(this.transformer.pooled(batch, rows, context), context);
   }
 }
 

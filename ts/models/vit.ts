@@ -8,10 +8,11 @@ import type { LayerNorm } from '../nn/layer-norm.js';
 import type { LinearLike } from '../nn/linear.js';
 import { MlpBlock } from '../nn/mlp-block.js';
 import { Module } from '../nn/module.js';
-import { recomputed } from '../nn/recomputed.js';
 import { ResidualConnection, type Sublayer } from '../nn/residual-connection.js';
 import { Parameter } from '../nn/parameter.js';
+import { runLayers } from '../nn/run-layers.js';
 import { VirtualInputs } from '../nn/virtual-inputs.js';
+import { wantedRows } from '../nn/wanted-rows.js';
 import { activationKind } from '../ops/activation-kind.js';
 import { attention } from '../ops/attention.js';
 import { prependRows } from '../ops/concat-sequences.js';
@@ -102,10 +103,12 @@ class ViTAttention extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const queries = this.q_proj.forward(x, context);
+  /** @param rows those of `x` that attend to it, one of each sequence; default all */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
+    const queries = this.q_proj.forward(wantedRows(x, rows), context);
     const own = [this.k_proj.forward(x, context), this.v_proj.forward(x, context)] as const;
-    const attended = attention(queries, ...layout.keysAndValues(this.layer, ...own), layout.cuQ, layout.cuK, {
+    const cuQ = rows ? layout.cuOne() : layout.cuQ;
+    const attended = attention(queries, ...layout.keysAndValues(this.layer, ...own), cuQ, layout.cuK, {
       heads: this.heads,
       scale: 1 / Math.sqrt(queries.cols / this.heads),
       dropout: context.dropout(this.p),
@@ -146,9 +149,10 @@ class ViTLayer extends Module {
     super();
   }
 
-  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext): Tensor {
-    const attended = this.attention.forward(this.layernorm_before.forward(x), layout, context);
-    const middle = this.attentionResidual.forward(attended, x, context);
+  /** @param rows those of `x` that are wanted, one of each sequence; default all */
+  forward(x: Tensor, layout: AttentionLayout, context: ForwardContext, rows?: Tensor): Tensor {
+    const attended = this.attention.forward(this.layernorm_before.forward(x), layout, context, rows);
+    const middle = this.attentionResidual.forward(attended, wantedRows(x, rows), context);
     const projected = this.mlp.block.forward(this.layernorm_after.forward(middle), context);
     return this.mlpResidual.forward(projected, middle, context);
   }
@@ -169,11 +173,9 @@ class ViTModel extends Module {
     const { backend } = this.embeddings.cls_token;
     const read = this.virtual.extend(batch);
     const layout = new AttentionLayout(backend, read.cuSeqlens, { virtual: this.virtual.keys?.forward(context) });
-    const hiddenStates = this.layers.reduce(
-      (x, layer) => recomputed(layer, x, context, (input) => layer.forward(input, layout, context), layout.inputs),
-      this.virtual.join(this.embeddings.forward(batch, context), read, context),
-    );
-    return this.layernorm.forward(gatherRows(hiddenStates, Tensor.fromInts(backend, read.cuSeqlens.slice(0, -1))));
+    const embedded = this.virtual.join(this.embeddings.forward(batch, context), read, context);
+    const first = Tensor.fromInts(backend, read.cuSeqlens.slice(0, -1));
+    return this.layernorm.forward(runLayers(this.layers, embedded, layout, context, first));
   }
 }
 

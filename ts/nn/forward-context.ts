@@ -39,7 +39,10 @@ export class ForwardContext {
   element: ElementLoss = elementLosses.none;
   /** Share of each label that is spread over all classes, 0 to 1; only the task loss reads it. */
   labelSmoothing = 0;
-  /** Whether the last layer runs for those tokens alone that the head reads, where it is one of each sequence: densities are then over what ran. */
+  /**
+   * Whether the last layer runs for those tokens alone that the head reads, where it is one of each sequence; causal models then leave out the
+   * tokens that follow it. Densities are over what ran.
+   */
   pooledTokensOnly = false;
   /** Whether layers make their activations again in the backward pass instead of keeping them. */
   recompute = false;

@@ -25,7 +25,7 @@ export interface PredictOptions {
   /** Default 32. */
   batchSize?: number | undefined;
   /**
-   * The last layer runs for those tokens alone that the head reads, where it is one of each sequence (BERT's and RoBERTa's classifiers), and
+   * The last layer runs for those tokens alone that the head reads, where it is one of each sequence (classifiers of texts and images), and
    * densities are over what ran; default false.
    */
   pooledTokensOnly?: boolean | undefined;

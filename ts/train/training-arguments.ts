@@ -45,8 +45,8 @@ export interface TrainingArguments extends OptimizerOptions {
   /** Layers make their activations again in the backward pass instead of keeping them: same numbers, less memory, more time; default false. */
   gradientCheckpointing: boolean;
   /**
-   * The last layer runs for those tokens alone that the head reads, where it is one of each sequence (BERT's and RoBERTa's classifiers): with 12 layers
-   * a step is 6 % shorter, and densities are over what ran. Default false. Not with auxiliary losses, which are over every token.
+   * The last layer runs for those tokens alone that the head reads, where it is one of each sequence (classifiers of texts and images): with BERT's 12
+   * layers a step is 6 % shorter, and densities are over what ran. Default false. Not with auxiliary losses, which are over every token.
    */
   pooledTokensOnly: boolean;
   /** Gradients are scaled to this norm at most; 0: off; default 1. */
