@@ -150,6 +150,7 @@ impl Kernel for TinyTask<'_> {
                         b,
                         ldb,
                         k: self.t,
+                        ahead: b,
                         to: Target {
                             out: self.out.at(row * self.q + column),
                             ldo: self.q,

@@ -3,8 +3,9 @@
 use super::pack::PackedB;
 use super::pairs;
 use super::stored::{Stored, StoredBuf};
-use super::tile::{self, Target, Tile};
+use super::tile::{self, TILES_AHEAD, Target, Tile};
 use super::{Accumulate, with_scratch};
+use crate::memory::l1_ways;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use std::ops::Range;
 
@@ -12,9 +13,6 @@ use std::ops::Range;
 /// on Zen 2 at 512 x 768 x 768: 192, 256 and 384 lose 5, 3.5 and 1.5 %, from 768 on there is no difference; on Emerald Rapids (AVX-512) at
 /// 512 x 3072 x 768: 768 loses 5 %, 3072 2 %.
 const KC: usize = 1536;
-
-/// Ways of a set of the L1: this many lines at distances of 4 KB stay.
-const L1_WAYS: usize = 8;
 
 /// `out[rows, n] (+)= a · b (+ bias)` for the columns of `panels`.
 pub(crate) struct Block<'a> {
@@ -41,11 +39,11 @@ impl Block<'_> {
             return pairs::run(isa, &self, values);
         }
         let k = self.b.k;
-        // Rows a multiple of 4 KB apart share one set of the L1 (8 ways): a tile of 12 would throw out its own lines. Then, and
-        // if the rows are used often enough to pay for it, they are copied to a stride that spreads them. Six rows fit: there the
-        // copy lost 1.5 % at 512 x 3072 x 768 and 12 % at 32 rows.
+        // Rows a multiple of 4 KB apart share one set of the L1: where it has 8 ways, a tile of 12 would throw out its own lines. Then, and
+        // if the rows are used often enough to pay for it, they are copied to a stride that spreads them. Where they fit, the copy loses: six rows
+        // in 8 ways 1.5 % at 512 x 3072 x 768 and 12 % at 32 rows, twelve rows in 12 ways 6 % at 805 rows, and 10 to 20 % where panels are turned.
         let aliased = k > 0 && (k * size_of::<f32>()).is_multiple_of(4096);
-        if aliased && self.b.shape.mr > L1_WAYS && self.rows > 4 && self.panels.len() > 1 {
+        if aliased && self.b.shape.mr > l1_ways() && self.rows > 4 && self.panels.len() > 1 {
             let stride = k + 16;
             with_scratch(self.rows * stride, |copy| {
                 for (row, target) in self.a.chunks_exact(k).zip(copy.chunks_exact_mut(stride)) {
@@ -113,6 +111,13 @@ impl Run<'_> {
                 let panel = b.panel(values, index);
                 let column = start + index * b.shape.nr();
                 let ldb = b.stride(panel.nv);
+                // What is read next: at the end of a pass the first panel of the next, or of the next task, which mostly has the same panels.
+                let (next, k) = match index + 1 < panels.end {
+                    true => (index + 1, k0),
+                    false => (panels.start, if k1 < b.k { k1 } else { 0 }),
+                };
+                let next = b.panel(values, next);
+                let ahead = next.values[k * b.stride(next.nv)..].as_ptr();
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
                     // SAFETY: rows, columns and k are in range of the slices they index (checked by the callers' asserts);
@@ -124,6 +129,7 @@ impl Run<'_> {
                             b: panel.values.as_ptr().add(k0 * ldb),
                             ldb,
                             k: k1 - k0,
+                            ahead: ahead.wrapping_add(tile % TILES_AHEAD * (k1 - k0) / TILES_AHEAD * ldb),
                             to: Target {
                                 out: out.add(row * ldo + column),
                                 ldo,

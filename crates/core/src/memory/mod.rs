@@ -1,7 +1,9 @@
 //! Aligned buffers, on huge pages when large.
 
+mod cache;
 mod recycle;
 
+pub(crate) use cache::{Cache, l1_ways, prefetch};
 pub use recycle::release_kept;
 
 use crate::{Error, Result};
@@ -193,19 +195,6 @@ impl<T: Plain> Default for AlignedBuf<T> {
     fn default() -> AlignedBuf<T> {
         AlignedBuf::empty()
     }
-}
-
-/// Asks for the cache lines of `len` values at `start`; any address is fine.
-#[inline(always)]
-pub(crate) fn prefetch<T>(start: *const T, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..(len * size_of::<T>()).div_ceil(64) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of every x86-64, and a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(line * 64)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (start, len);
 }
 
 #[cfg(test)]

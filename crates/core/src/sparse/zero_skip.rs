@@ -3,7 +3,7 @@
 use super::panels::{PANELS, PanelRows, TilePanels, stride};
 use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
 use crate::matmul::{Accumulate, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
-use crate::memory::prefetch;
+use crate::memory::{Cache, prefetch};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
@@ -227,7 +227,7 @@ unsafe fn gather<S: Simd, T: Stored, const P: usize, const NV: usize>(
                     .first
                     .wrapping_add(*indices.get_unchecked(next) as usize * stride::<S, T, NV>());
                 for p in 0..P {
-                    prefetch(row.wrapping_add(p * panels.apart), NV * S::LANES);
+                    prefetch(Cache::L1, row.wrapping_add(p * panels.apart), NV * S::LANES);
                 }
             }
             add_neuron(s, panels, indices, values, i, &mut even);
