@@ -1,5 +1,6 @@
 //! One task: a block of rows times a range of panels (BLIS loops `pc`, `jr`, `ir`).
 
+use super::narrow::NarrowRows;
 use super::pack::PackedB;
 use super::pairs;
 use super::stored::{Stored, StoredBuf};
@@ -14,10 +15,28 @@ use std::ops::Range;
 /// 512 x 3072 x 768: 768 loses 5 %, 3072 2 %.
 const KC: usize = 1536;
 
+/// The rows of A in the precision that they are multiplied in.
+#[derive(Clone, Copy)]
+pub(super) enum RowsOfA<'a> {
+    /// [rows, k]
+    F32(&'a [f32]),
+    /// [rows and padding, stride], whose rows begin with K and its padding.
+    Bf16 { values: &'a [u16], stride: usize },
+}
+
+impl<'a> RowsOfA<'a> {
+    /// Block `index` of A, which is `a` [rows, k].
+    pub fn new(a: &'a [f32], narrow: Option<&'a NarrowRows>, index: usize) -> RowsOfA<'a> {
+        narrow.map_or(RowsOfA::F32(a), |narrow| {
+            let (values, stride) = narrow.block(index);
+            RowsOfA::Bf16 { values, stride }
+        })
+    }
+}
+
 /// `out[rows, n] (+)= a · b (+ bias)` for the columns of `panels`.
 pub(crate) struct Block<'a> {
-    /// [rows, k]
-    pub a: &'a [f32],
+    pub a: RowsOfA<'a>,
     pub rows: usize,
     /// Row tiles to cut `rows` into, evenly.
     pub tiles: usize,
@@ -35,9 +54,10 @@ pub(crate) struct Block<'a> {
 
 impl Block<'_> {
     pub fn run(self, isa: Isa) {
-        if let Some(values) = self.b.pairs() {
-            return pairs::run(isa, &self, values);
-        }
+        let a = match self.a {
+            RowsOfA::F32(a) => a,
+            RowsOfA::Bf16 { values, stride } => return pairs::run(isa, &self, values, stride),
+        };
         let k = self.b.k;
         // Rows a multiple of 4 KB apart share one set of the L1: where it has 8 ways, a tile of 12 would throw out its own lines. Then, and
         // if the rows are used often enough to pay for it, they are copied to a stride that spreads them. Where they fit, the copy loses: six rows
@@ -46,7 +66,7 @@ impl Block<'_> {
         if aliased && self.b.shape.mr > l1_ways() && self.rows > 4 && self.panels.len() > 1 {
             let stride = k + 16;
             with_scratch(self.rows * stride, |copy| {
-                for (row, target) in self.a.chunks_exact(k).zip(copy.chunks_exact_mut(stride)) {
+                for (row, target) in a.chunks_exact(k).zip(copy.chunks_exact_mut(stride)) {
                     target[..k].copy_from_slice(row);
                 }
                 dispatch(
@@ -63,7 +83,7 @@ impl Block<'_> {
                 isa,
                 Run {
                     block: &self,
-                    a: self.a.as_ptr(),
+                    a: a.as_ptr(),
                     lda: k,
                 },
             );

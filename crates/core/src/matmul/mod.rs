@@ -6,6 +6,7 @@
 
 mod at_b;
 mod block;
+mod narrow;
 mod pack;
 mod pairs;
 #[cfg(test)]
@@ -28,7 +29,8 @@ pub(crate) use tile::{Shape, unrolled};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
-use block::Block;
+use block::{Block, RowsOfA};
+use narrow::NarrowRows;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -194,12 +196,19 @@ pub fn matmul_row_blocks(
     assert_eq!(a.len(), m * b.k, "matmul_row_blocks: a");
     assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul_row_blocks: bias");
     let blocks = m.div_ceil(ROW_BLOCK);
+    let rows = |index: usize| {
+        let rows = index * ROW_BLOCK..m.min((index + 1) * ROW_BLOCK);
+        (rows.len(), &a[rows.start * b.k..rows.end * b.k])
+    };
+    let narrow = b
+        .is_in_pairs()
+        .then(|| NarrowRows::new(isa, pool, b.k, blocks, &rows))
+        .transpose()
+        .unwrap_or_else(|error| panic!("{error}"));
     let task = |index: usize, panels: Range<usize>, out: *mut f32| {
-        let row = index * ROW_BLOCK;
-        let rows = ROW_BLOCK.min(m - row);
-        let a = &a[row * b.k..][..rows * b.k];
+        let (rows, a) = rows(index);
         Block {
-            a,
+            a: RowsOfA::new(a, narrow.as_ref(), index),
             rows,
             tiles: b.tiles(rows),
             b,
@@ -211,7 +220,7 @@ pub fn matmul_row_blocks(
             ldo: b.n,
         }
         .run(isa);
-        row
+        index * ROW_BLOCK
     };
     if pool.threads() == 1 || blocks >= MANY_BLOCKS * pool.threads() {
         return pool.run(blocks, &|index| {

@@ -11,7 +11,7 @@ use super::with_scratch;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
 
-/// Columns of a task for many rows: more than in f32, as each task rounds its rows anew.
+/// Columns of a task for many rows.
 pub(super) const COLUMNS_MANY: usize = 1536;
 
 /// Rows of a task: the more, the less often the panels are read from the L2. 48 lose up to 25 % with AMX at 3072 columns.
@@ -19,9 +19,6 @@ pub(super) const TASK_ROWS: usize = 96;
 
 /// K is a multiple of this: the depth of AMX's tiles.
 const DEPTH: usize = 32;
-
-/// Values between two rows of A beyond K: rows then start in different sets of the L1 whatever K is.
-const SKEW: usize = 32;
 
 /// K with the padding of pairs.
 pub(super) fn padded(k: usize) -> usize {
@@ -96,15 +93,15 @@ impl PackedB {
     }
 }
 
-/// A block of rows times a range of panels.
-pub(super) fn run(isa: Isa, block: &Block, values: &[u16]) {
+/// A block of rows times a range of panels. `a`: the rows in bf16, as of [`super::narrow`], `lda` apart.
+pub(super) fn run(isa: Isa, block: &Block, a: &[u16], lda: usize) {
     #[cfg(target_arch = "x86_64")]
-    x86::run(isa, block, values);
+    x86::run(isa, block, a, lda);
     #[cfg(not(target_arch = "x86_64"))]
     unreachable!(
-        "{} has no unit for bf16: {} values of {} rows",
+        "{} has no unit for bf16: {} values of {} rows, {lda} apart",
         isa.name(),
-        values.len(),
+        a.len(),
         block.rows
     );
 }
@@ -119,48 +116,30 @@ mod x86 {
 
     const _: () = assert!(DEPTH == amx::DEPTH);
 
-    pub fn run(isa: Isa, block: &Block, values: &[u16]) {
+    pub fn run(isa: Isa, block: &Block, a: &[u16], lda: usize) {
+        let values = block.b.pairs().unwrap_or_default();
         let tiles = isa.bf16_unit() == Some(Bf16Unit::Tiles);
-        let lda = block.b.padded_k() + SKEW;
-        let room = if tiles {
-            block.rows.next_multiple_of(amx::ROWS)
-        } else {
-            block.rows
+        let run = Run {
+            block,
+            values,
+            tiles,
+            a,
+            lda,
         };
-        // Two bf16 in the room of an f32. Not inside of the kernel: a closure there would be compiled without the instruction set.
-        with_scratch((room * lda).div_ceil(2), |scratch| {
-            // SAFETY: the same bytes, which are numbers of either type; u16 asks for less alignment.
-            let copy = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<u16>(), room * lda) };
-            dispatch_bf16(
-                isa,
-                Run {
-                    block,
-                    values,
-                    tiles,
-                    copy,
-                    lda,
-                },
-            );
-        });
+        dispatch_bf16(isa, run);
     }
 
     struct Run<'a> {
         block: &'a Block<'a>,
         values: &'a [u16],
         tiles: bool,
-        /// Room for the rows of A in bf16.
-        copy: &'a mut [u16],
+        a: &'a [u16],
         lda: usize,
     }
 
     impl Bf16Kernel for Run<'_> {
         #[inline(always)]
         fn run(self, s: Avx512Bf16) {
-            let Block { a, rows, b, .. } = *self.block;
-            for (row, to) in self.copy.chunks_exact_mut(self.lda).enumerate() {
-                let from: &[f32] = if row < rows { &a[row * b.k..][..b.k] } else { &[] };
-                s.narrow(from, &mut to[..b.padded_k()]);
-            }
             if self.tiles {
                 self.by_tiles(s);
             } else {
@@ -196,7 +175,7 @@ mod x86 {
 
         #[inline(always)]
         fn by_dots(&self, s: Avx512Bf16) {
-            let (a, lda) = (&*self.copy, self.lda);
+            let (a, lda) = (self.a, self.lda);
             let Block {
                 rows,
                 tiles,
@@ -221,7 +200,7 @@ mod x86 {
 
         #[inline(always)]
         fn by_tiles(&self, s: Avx512Bf16) {
-            let (a, lda) = (&*self.copy, self.lda);
+            let (a, lda) = (self.a, self.lda);
             let Block {
                 rows, b, ref panels, ..
             } = *self.block;

@@ -1,7 +1,8 @@
 //! The right-hand side of a product, shared out by columns.
 
 use super::Accumulate;
-use super::block::Block;
+use super::block::{Block, RowsOfA};
+use super::narrow::NarrowRows;
 use super::pack::PackedB;
 use crate::simd::Isa;
 use crate::threads::Pool;
@@ -85,11 +86,21 @@ impl Rhs<'_> {
         let ldo = self.n();
         let nr = self.pack().shape.nr();
         let all = ldo.div_ceil(nr);
+        let rows = |index: usize| {
+            let RowBlock { a, rows, .. } = block(index);
+            (rows, a)
+        };
+        let narrow = self
+            .pack()
+            .is_in_pairs()
+            .then(|| NarrowRows::new(isa, pool, self.k(), count, &rows))
+            .transpose()
+            .unwrap_or_else(|error| panic!("{error}"));
         let run = |index: usize, b: &PackedB, panels: Range<usize>, column: usize| {
             let RowBlock { a, rows, tiles, out } = block(index);
             let columns = column + panels.start * nr..ldo.min(column + panels.end * nr);
             Block {
-                a,
+                a: RowsOfA::new(a, narrow.as_ref(), index),
                 rows,
                 tiles,
                 b,
