@@ -112,6 +112,7 @@ mod x86 {
     use crate::matmul::tile::unrolled;
     use crate::simd::avx512_bf16::Avx512Bf16;
     use crate::simd::{Bf16Kernel, Bf16Unit, Simd, amx, dispatch_bf16};
+    use std::ops::Range;
     use std::sync::atomic::{Ordering, compiler_fence};
 
     const _: () = assert!(DEPTH == amx::DEPTH);
@@ -205,25 +206,50 @@ mod x86 {
                 rows, b, ref panels, ..
             } = *self.block;
             let steps = b.padded_k() / amx::DEPTH;
-            let mut sums = Sums([0.0; 2 * amx::ROWS * NR]);
+            let mut sums = [const { Sums([0.0; 2 * amx::ROWS * NR]) }; 2];
+            // Sums are stored while the next are made: after them, the unit stood still for a quarter of the time.
+            let mut before: Option<(usize, Target, usize)> = None;
+            let mut at = 0;
             // SAFETY: the unit was detected.
             let unit = unsafe { amx::Tiles::configure() };
             for index in panels.clone() {
                 let (panel, width) = b.pairs_panel(self.values, index);
                 for row in (0..rows).step_by(2 * amx::ROWS) {
                     let here = (rows - row).min(2 * amx::ROWS);
-                    let to = self.target(row, index, width);
                     let first = a[row * lda..].as_ptr();
-                    // SAFETY: the copy of A has whole tiles of rows, padded in K as the panel is; a panel has the columns of two
-                    // tiles; `here` rows of `width` columns are in `out`.
+                    let second = (here > amx::ROWS).then(|| first.wrapping_add(amx::ROWS * lda));
+                    unit.zero();
+                    // SAFETY: A has whole tiles of rows, padded in K as the panel is; a panel has the columns of two tiles; the rows of sums
+                    // of `before` are in `out`.
                     unsafe {
-                        if steps > 0 {
-                            let second = (here > amx::ROWS).then(|| first.add(amx::ROWS * lda));
-                            unit.two_columns(first, second, lda, panel.as_ptr(), steps, sums.0.as_mut_ptr());
+                        let mut stored = 0;
+                        for step in 0..steps {
+                            let by = step * amx::DEPTH;
+                            unit.step(
+                                first.wrapping_add(by),
+                                second.map(|second| second.wrapping_add(by)),
+                                lda,
+                                panel.as_ptr().wrapping_add(by * NR),
+                            );
+                            if let Some((of, to, rows)) = &before
+                                && stored < *rows
+                            {
+                                store(s, &sums[*of], to, stored..(stored + 2).min(*rows));
+                                stored = (stored + 2).min(*rows);
+                            }
                         }
-                        store(s, &sums, &to, here);
+                        if let Some((of, to, rows)) = &before {
+                            store(s, &sums[*of], to, stored..*rows);
+                        }
+                        unit.store(sums[at].0.as_mut_ptr());
                     }
+                    before = Some((at, self.target(row, index, width), here));
+                    at = 1 - at;
                 }
+            }
+            if let Some((of, to, rows)) = &before {
+                // SAFETY: as above.
+                unsafe { store(s, &sums[*of], to, 0..*rows) };
             }
         }
     }
@@ -236,14 +262,15 @@ mod x86 {
     struct Sums([f32; 2 * amx::ROWS * NR]);
 
     /// # Safety
-    /// `rows` rows of `to.width` columns are valid in `to.out`.
+    /// `rows` of `to.width` columns are valid in `to.out`.
     #[inline(always)]
-    unsafe fn store(s: Avx512Bf16, sums: &Sums, to: &Target, rows: usize) {
+    unsafe fn store(s: Avx512Bf16, sums: &Sums, to: &Target, rows: Range<usize>) {
         let s = s.base;
-        for (row, sums) in sums.0.chunks_exact(NR).take(rows).enumerate() {
+        for row in rows {
+            let sums = sums.0[row * NR..][..NR].as_ptr();
             // SAFETY: a row of sums has two vectors; the caller vouches for `out`.
             unsafe {
-                let acc = [[s.load(sums.as_ptr()), s.load(sums.as_ptr().add(amx::COLUMNS))]];
+                let acc = [[s.load(sums), s.load(sums.add(amx::COLUMNS))]];
                 let to = Target {
                     out: to.out.add(row * to.ldo),
                     ..*to

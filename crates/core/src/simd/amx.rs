@@ -43,6 +43,9 @@ fn is_permitted() -> bool {
     false
 }
 
+/// Bytes of a row of two column tiles, of B as of the sums.
+const ROW: usize = 128;
+
 /// Layout of the operand of `ldtilecfg`: palette 1, all tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
 struct Config {
@@ -73,80 +76,78 @@ impl Tiles {
         Tiles(())
     }
 
-    /// `c` [16 · row tiles, 32] = `a` [16 · row tiles, 32 · `steps`] · B, for one or two row tiles and two column tiles.
-    ///
-    /// `a` and `second` are the two row tiles (row stride `lda` values); the row p of the pairs of B, 32 columns of values 2p and 2p + 1,
-    /// is at `b + 64 · p`; rows of `c` are 32 values apart.
-    ///
-    /// # Safety
-    /// The pointers are valid for these extents (`second`: where it is Some), and `steps` is not 0.
+    /// All sums become 0.
     #[inline(always)]
-    pub unsafe fn two_columns(
-        &self,
-        a: *const u16,
-        second: Option<*const u16>,
-        lda: usize,
-        b: *const u16,
-        steps: usize,
-        c: *mut f32,
-    ) {
-        const ROW: usize = 128;
-        // SAFETY: the caller's promise about the pointers; the registers are configured (`self`) and used nowhere else.
+    pub fn zero(&self) {
+        // SAFETY: the registers are configured (`self`) and used nowhere else.
         unsafe {
-            let Some(second) = second else {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "2:",
-                    "tileloadd tmm6, [{b} + {row}*1]",
-                    "tileloadd tmm4, [{a} + {lda}*1]",
-                    "tileloadd tmm7, [{b} + {row}*1 + 64]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "add {a}, 64",
-                    "add {b}, 2048",
-                    "dec {steps}",
-                    "jnz 2b",
-                    "tilestored [{c} + {row}*1], tmm0",
-                    "tilestored [{c} + {row}*1 + 64], tmm1",
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
-                    steps = inout(reg) steps => _,
-                    lda = in(reg) lda * 2,
-                    row = in(reg) ROW,
-                    c = in(reg) c,
-                    options(nostack)
-                );
-                return;
-            };
             asm!(
                 "tilezero tmm0",
                 "tilezero tmm1",
                 "tilezero tmm2",
                 "tilezero tmm3",
-                "2:",
-                "tileloadd tmm6, [{b} + {row}*1]",
-                "tileloadd tmm4, [{a} + {lda}*1]",
-                "tileloadd tmm7, [{b} + {row}*1 + 64]",
-                "tileloadd tmm5, [{second} + {lda}*1]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 64",
-                "add {second}, 64",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 2b",
+                options(nostack, nomem)
+            );
+        }
+    }
+
+    /// The sums of one row tile by two column tiles, or of two by two where `second` is there, += a step of [`DEPTH`] in K.
+    ///
+    /// `a` and `second` are the row tiles (row stride `lda` values); the row p of the pairs of B, 32 columns of values 2p and 2p + 1, is at
+    /// `b + 64 · p`.
+    ///
+    /// # Safety
+    /// The pointers are valid for these extents.
+    #[inline(always)]
+    pub unsafe fn step(&self, a: *const u16, second: Option<*const u16>, lda: usize, b: *const u16) {
+        // SAFETY: the caller's promise about the pointers; the registers are configured (`self`) and used nowhere else.
+        unsafe {
+            match second {
+                None => asm!(
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "tileloadd tmm4, [{a} + {lda}*1]",
+                    "tileloadd tmm7, [{b} + {row}*1 + 64]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    a = in(reg) a,
+                    b = in(reg) b,
+                    lda = in(reg) lda * 2,
+                    row = in(reg) ROW,
+                    options(nostack, readonly)
+                ),
+                Some(second) => asm!(
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "tileloadd tmm4, [{a} + {lda}*1]",
+                    "tileloadd tmm7, [{b} + {row}*1 + 64]",
+                    "tileloadd tmm5, [{second} + {lda}*1]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    a = in(reg) a,
+                    second = in(reg) second,
+                    b = in(reg) b,
+                    lda = in(reg) lda * 2,
+                    row = in(reg) ROW,
+                    options(nostack, readonly)
+                ),
+            }
+        }
+    }
+
+    /// `c` [2 · 16, 32] = the sums of two row tiles.
+    ///
+    /// # Safety
+    /// `c` is valid for them.
+    #[inline(always)]
+    pub unsafe fn store(&self, c: *mut f32) {
+        // SAFETY: the caller's promise; the registers are configured (`self`).
+        unsafe {
+            asm!(
                 "tilestored [{c} + {row}*1], tmm0",
                 "tilestored [{c} + {row}*1 + 64], tmm1",
                 "tilestored [{c} + {row}*1 + 2048], tmm2",
                 "tilestored [{c} + {row}*1 + 2112], tmm3",
-                a = inout(reg) a => _,
-                second = inout(reg) second => _,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps => _,
-                lda = in(reg) lda * 2,
                 row = in(reg) ROW,
                 c = in(reg) c,
                 options(nostack)
