@@ -206,7 +206,7 @@ mod x86 {
                 rows, b, ref panels, ..
             } = *self.block;
             let steps = b.padded_k() / amx::DEPTH;
-            let mut sums = [const { Sums([0.0; 2 * amx::ROWS * NR]) }; 2];
+            let mut sums = [const { Sums([0.0; MOST * amx::ROWS * NR]) }; 2];
             // Sums are stored while the next are made: after them, the unit stood still for a quarter of the time.
             let mut before: Option<(usize, Target, usize)> = None;
             let mut at = 0;
@@ -214,10 +214,12 @@ mod x86 {
             let unit = unsafe { amx::Tiles::configure() };
             for index in panels.clone() {
                 let (panel, width) = b.pairs_panel(self.values, index);
-                for row in (0..rows).step_by(2 * amx::ROWS) {
-                    let here = (rows - row).min(2 * amx::ROWS);
+                let mut row = 0;
+                while row < rows {
+                    let left = (rows - row).div_ceil(amx::ROWS);
+                    let tiles = if left <= MOST { left } else { 2 };
+                    let here = (rows - row).min(tiles * amx::ROWS);
                     let first = a[row * lda..].as_ptr();
-                    let second = (here > amx::ROWS).then(|| first.wrapping_add(amx::ROWS * lda));
                     unit.zero();
                     // SAFETY: A has whole tiles of rows, padded in K as the panel is; a panel has the columns of two tiles; the rows of sums
                     // of `before` are in `out`.
@@ -225,12 +227,7 @@ mod x86 {
                         let mut stored = 0;
                         for step in 0..steps {
                             let by = step * amx::DEPTH;
-                            unit.step(
-                                first.wrapping_add(by),
-                                second.map(|second| second.wrapping_add(by)),
-                                lda,
-                                panel.as_ptr().wrapping_add(by * NR),
-                            );
+                            unit.step(tiles, first.wrapping_add(by), lda, panel.as_ptr().wrapping_add(by * NR));
                             if let Some((of, to, rows)) = &before
                                 && stored < *rows
                             {
@@ -241,10 +238,11 @@ mod x86 {
                         if let Some((of, to, rows)) = &before {
                             store(s, &sums[*of], to, stored..*rows);
                         }
-                        unit.store(sums[at].0.as_mut_ptr());
+                        unit.store(tiles, sums[at].0.as_mut_ptr());
                     }
                     before = Some((at, self.target(row, index, width), here));
                     at = 1 - at;
+                    row += here;
                 }
             }
             if let Some((of, to, rows)) = &before {
@@ -257,9 +255,13 @@ mod x86 {
     /// Columns of a panel.
     const NR: usize = 2 * amx::COLUMNS;
 
-    /// The sums of two tiles of rows.
+    /// Tiles of rows at a time at most. Two are faster than three, but three faster than two and one: blocks of 48 rows are dense blocks of
+    /// activations.
+    const MOST: usize = 3;
+
+    /// The sums of some tiles of rows.
     #[repr(align(64))]
-    struct Sums([f32; 2 * amx::ROWS * NR]);
+    struct Sums([f32; MOST * amx::ROWS * NR]);
 
     /// # Safety
     /// `rows` of `to.width` columns are valid in `to.out`.

@@ -86,24 +86,27 @@ impl Tiles {
                 "tilezero tmm1",
                 "tilezero tmm2",
                 "tilezero tmm3",
+                "tilezero tmm4",
+                "tilezero tmm5",
                 options(nostack, nomem)
             );
         }
     }
 
-    /// The sums of one row tile by two column tiles, or of two by two where `second` is there, += a step of [`DEPTH`] in K.
+    /// The sums of one, two or three row tiles by two column tiles += a step of [`DEPTH`] in K.
     ///
-    /// `a` and `second` are the row tiles (row stride `lda` values); the row p of the pairs of B, 32 columns of values 2p and 2p + 1, is at
-    /// `b + 64 · p`.
+    /// The row tiles are at `a`, then every [`ROWS`] rows of `lda` values; the row p of the pairs of B, 32 columns of values 2p and 2p + 1,
+    /// is at `b + 64 · p`.
     ///
     /// # Safety
     /// The pointers are valid for these extents.
     #[inline(always)]
-    pub unsafe fn step(&self, a: *const u16, second: Option<*const u16>, lda: usize, b: *const u16) {
+    pub unsafe fn step(&self, tiles: usize, a: *const u16, lda: usize, b: *const u16) {
+        let (second, third) = (a.wrapping_add(ROWS * lda), a.wrapping_add(2 * ROWS * lda));
         // SAFETY: the caller's promise about the pointers; the registers are configured (`self`) and used nowhere else.
         unsafe {
-            match second {
-                None => asm!(
+            match tiles {
+                1 => asm!(
                     "tileloadd tmm6, [{b} + {row}*1]",
                     "tileloadd tmm4, [{a} + {lda}*1]",
                     "tileloadd tmm7, [{b} + {row}*1 + 64]",
@@ -115,7 +118,7 @@ impl Tiles {
                     row = in(reg) ROW,
                     options(nostack, readonly)
                 ),
-                Some(second) => asm!(
+                2 => asm!(
                     "tileloadd tmm6, [{b} + {row}*1]",
                     "tileloadd tmm4, [{a} + {lda}*1]",
                     "tileloadd tmm7, [{b} + {row}*1 + 64]",
@@ -131,27 +134,66 @@ impl Tiles {
                     row = in(reg) ROW,
                     options(nostack, readonly)
                 ),
+                // Six registers hold sums: each tile of A is read twice, from the L1.
+                _ => asm!(
+                    "tileloadd tmm6, [{b} + {row}*1]",
+                    "tileloadd tmm7, [{a} + {lda}*1]",
+                    "tdpbf16ps tmm0, tmm7, tmm6",
+                    "tileloadd tmm7, [{second} + {lda}*1]",
+                    "tdpbf16ps tmm2, tmm7, tmm6",
+                    "tileloadd tmm7, [{third} + {lda}*1]",
+                    "tdpbf16ps tmm4, tmm7, tmm6",
+                    "tileloadd tmm6, [{b} + {row}*1 + 64]",
+                    "tdpbf16ps tmm5, tmm7, tmm6",
+                    "tileloadd tmm7, [{a} + {lda}*1]",
+                    "tdpbf16ps tmm1, tmm7, tmm6",
+                    "tileloadd tmm7, [{second} + {lda}*1]",
+                    "tdpbf16ps tmm3, tmm7, tmm6",
+                    a = in(reg) a,
+                    second = in(reg) second,
+                    third = in(reg) third,
+                    b = in(reg) b,
+                    lda = in(reg) lda * 2,
+                    row = in(reg) ROW,
+                    options(nostack, readonly)
+                ),
             }
         }
     }
 
-    /// `c` [2 · 16, 32] = the sums of two row tiles.
+    /// `c` [tiles · 16, 32] = the sums of the row tiles.
     ///
     /// # Safety
     /// `c` is valid for them.
     #[inline(always)]
-    pub unsafe fn store(&self, c: *mut f32) {
+    pub unsafe fn store(&self, tiles: usize, c: *mut f32) {
         // SAFETY: the caller's promise; the registers are configured (`self`).
         unsafe {
             asm!(
                 "tilestored [{c} + {row}*1], tmm0",
                 "tilestored [{c} + {row}*1 + 64], tmm1",
-                "tilestored [{c} + {row}*1 + 2048], tmm2",
-                "tilestored [{c} + {row}*1 + 2112], tmm3",
                 row = in(reg) ROW,
                 c = in(reg) c,
                 options(nostack)
             );
+            if tiles > 1 {
+                asm!(
+                    "tilestored [{c} + {row}*1 + 2048], tmm2",
+                    "tilestored [{c} + {row}*1 + 2112], tmm3",
+                    row = in(reg) ROW,
+                    c = in(reg) c,
+                    options(nostack)
+                );
+            }
+            if tiles > 2 {
+                asm!(
+                    "tilestored [{c} + {row}*1 + 4096], tmm4",
+                    "tilestored [{c} + {row}*1 + 4160], tmm5",
+                    row = in(reg) ROW,
+                    c = in(reg) c,
+                    options(nostack)
+                );
+            }
         }
     }
 }
