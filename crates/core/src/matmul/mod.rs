@@ -200,11 +200,7 @@ pub fn matmul_row_blocks(
         let rows = index * ROW_BLOCK..m.min((index + 1) * ROW_BLOCK);
         (rows.len(), &a[rows.start * b.k..rows.end * b.k])
     };
-    let narrow = b
-        .is_in_pairs()
-        .then(|| NarrowRows::new(isa, pool, b.k, blocks, &rows))
-        .transpose()
-        .unwrap_or_else(|error| panic!("{error}"));
+    let narrow = NarrowRows::new(isa, pool, b, b.k, blocks, &rows);
     let task = |index: usize, panels: Range<usize>, out: *mut f32| {
         let (rows, a) = rows(index);
         Block {

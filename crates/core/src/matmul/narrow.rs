@@ -1,7 +1,7 @@
 //! Rows of A rounded to bf16, for the CPU's own bf16 arithmetic: once for a product, before its tasks.
 
+use super::pack::PackedB;
 use super::pairs;
-use crate::Result;
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
@@ -22,23 +22,27 @@ pub(super) struct NarrowRows {
 }
 
 impl NarrowRows {
-    /// `block(i)` for i below `count`: its rows, and their values [rows, k].
+    /// `block(i)` for i below `count`: its rows, and their values [rows, k]. None where `b`, or what is turned of it, is not multiplied in bf16.
     ///
-    /// # Errors
-    /// No memory.
+    /// # Panics
+    /// Where there is no memory.
     pub fn new<'a>(
         isa: Isa,
         pool: &Pool,
+        b: &PackedB,
         k: usize,
         count: usize,
         block: &(dyn Fn(usize) -> (usize, &'a [f32]) + Sync),
-    ) -> Result<NarrowRows> {
+    ) -> Option<NarrowRows> {
+        if !b.is_in_pairs() {
+            return None;
+        }
         let stride = pairs::padded(k) + SKEW;
         let mut starts = vec![0];
         for index in 0..count {
             starts.push(starts[index] + block(index).0.next_multiple_of(ROWS));
         }
-        let mut values = AlignedBuf::uninit(starts[count] * stride)?;
+        let mut values = AlignedBuf::uninit(starts[count] * stride).unwrap_or_else(|error| panic!("{error}"));
         let target = SendPtr::new(&mut values);
         pool.run(starts[count] / ROWS, &|piece| {
             let index = starts.partition_point(|&start| start <= piece * ROWS) - 1;
@@ -47,7 +51,7 @@ impl NarrowRows {
             let to = unsafe { target.slice(piece * ROWS * stride, ROWS * stride) };
             narrow(isa, rows, to, stride);
         });
-        Ok(NarrowRows { values, stride, starts })
+        Some(NarrowRows { values, stride, starts })
     }
 
     /// Block `index`, and the distance between its rows.

@@ -90,12 +90,7 @@ impl Rhs<'_> {
             let RowBlock { a, rows, .. } = block(index);
             (rows, a)
         };
-        let narrow = self
-            .pack()
-            .is_in_pairs()
-            .then(|| NarrowRows::new(isa, pool, self.k(), count, &rows))
-            .transpose()
-            .unwrap_or_else(|error| panic!("{error}"));
+        let narrow = NarrowRows::new(isa, pool, self.pack(), self.k(), count, &rows);
         let run = |index: usize, b: &PackedB, panels: Range<usize>, column: usize| {
             let RowBlock { a, rows, tiles, out } = block(index);
             let columns = column + panels.start * nr..ldo.min(column + panels.end * nr);

@@ -1,7 +1,7 @@
 //! The core's caches: asking for lines ahead, and how much stays.
 
 /// A cache of the core.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Cache {
     L1,
     L2,

@@ -134,7 +134,7 @@ impl Tiles {
                     row = in(reg) ROW,
                     options(nostack, readonly)
                 ),
-                // Six registers hold sums: each tile of A is read twice, from the L1.
+                // Six registers hold sums: the first two tiles of A are read twice, from the L1.
                 _ => asm!(
                     "tileloadd tmm6, [{b} + {row}*1]",
                     "tileloadd tmm7, [{a} + {lda}*1]",
