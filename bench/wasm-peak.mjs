@@ -1,7 +1,7 @@
 import binaryen from 'binaryen';
 
-/** Chains of multiply-adds: enough for the latency of two units, few enough for 16 registers. */
-const CHAINS = 10;
+/** Chains of multiply-adds: enough for the latency of two multipliers and two adders, few enough for the 15 registers that an engine gives. */
+const CHAINS = 12;
 /** Floating-point operations of a round. */
 export const PEAK_FLOPS = CHAINS * 4 * 2;
 

@@ -25,8 +25,8 @@ impl Shape {
     /// - AVX-512 (32 registers): 12 x 2. 14 x 2 fits too, but 12 divides a row block of 48, and both are bound by FMA alone.
     /// - AVX2 (16): 6 x 2.
     /// - NEON (32): 8 x 3.
-    /// - simd128 (engines give 16): 4 x 2, as a product needs a register before it is added; 5 x 2 loses up to 10 %, 8 x 2 a third. With relaxed SIMD,
-    ///   which adds it at once, 6 x 2.
+    /// - simd128 (engines give 15): 5 x 2, as a product needs a register before it is added: 6 x 2 loses 40 %. With relaxed SIMD, which adds it at
+    ///   once, 6 x 2.
     /// - scalar: 4 x 4, which the compiler may vectorise with what the target has.
     pub const fn of<S: Simd>() -> Shape {
         match S::LANES {
@@ -38,7 +38,7 @@ impl Shape {
             8 => Shape { lanes: 8, mr: 6, nv: 2 },
             4 if cfg!(target_arch = "aarch64") => Shape { lanes: 4, mr: 8, nv: 3 },
             4 if cfg!(target_feature = "relaxed-simd") => Shape { lanes: 4, mr: 6, nv: 2 },
-            4 => Shape { lanes: 4, mr: 4, nv: 2 },
+            4 => Shape { lanes: 4, mr: 5, nv: 2 },
             lanes => Shape { lanes, mr: 4, nv: 4 },
         }
     }
@@ -175,6 +175,40 @@ unsafe fn micro<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS
     let mut acc = [[[s.zero(); NV]; MR]; SETS];
     // SAFETY: k indices stay below `k`, rows below MR, columns below NV * lanes: the extents the caller vouches for.
     unsafe {
+        if cfg!(target_arch = "wasm32") {
+            sum_by_turns(s, tile, &mut acc);
+        } else {
+            sum(s, tile, &mut acc);
+        }
+        if SETS > 1 {
+            unrolled!(SETS - 1, set, {
+                unrolled!(
+                    MR,
+                    r,
+                    unrolled!(NV, v, acc[0][r][v] = s.add(acc[0][r][v], acc[set + 1][r][v]))
+                )
+            });
+        }
+        if tile.to.width == NV * lanes {
+            finish::<S, MR, NV>(s, &tile.to, &acc[0]);
+        } else {
+            // The copy keeps the accumulators themselves out of memory: only it is indexed by a variable.
+            let mut copy = [[s.zero(); NV]; MR];
+            unrolled!(MR, r, unrolled!(NV, v, copy[r][v] = acc[0][r][v]));
+            finish_partial(s, &tile.to, &copy);
+        }
+    }
+}
+
+/// acc += a · b, step by step of K.
+#[inline(always)]
+unsafe fn sum<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: usize>(
+    s: S,
+    tile: &Tile<T>,
+    acc: &mut [[[S::F; NV]; MR]; SETS],
+) {
+    // SAFETY: as in `micro`.
+    unsafe {
         // The addresses of a turn's steps are constants, so that the loop has few instructions beside loads and multiply-adds: with one
         // step a turn their computing cost 8 % (88.7 % of the peak at 512 x 768 x 768 instead of 96.6 %).
         let mut at = *tile;
@@ -205,22 +239,47 @@ unsafe fn micro<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS
             at.a = at.a.add(1);
             at.b = at.b.add(at.ldb);
         }
-        if SETS > 1 {
-            unrolled!(SETS - 1, set, {
-                unrolled!(
-                    MR,
-                    r,
-                    unrolled!(NV, v, acc[0][r][v] = s.add(acc[0][r][v], acc[set + 1][r][v]))
-                )
+    }
+}
+
+/// Steps of K a turn in WebAssembly: 4 are 10 % slower with simd128, as fast with relaxed SIMD.
+const TURN: usize = 8;
+
+/// The same for WebAssembly, whose backend in LLVM otherwise puts each sum's multiply-adds of all steps side by side, behind the loads of all
+/// steps: an engine has no registers for these and keeps them in memory, at 40 % of the speed. It moves nothing across a branch, so that every
+/// step begins with one. A turn's length is a variable, so that LLVM does not see that the pointers advance evenly: it would compute them from one
+/// another, an addition for each load instead of its constant offset.
+#[inline(always)]
+unsafe fn sum_by_turns<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: usize>(
+    s: S,
+    tile: &Tile<T>,
+    acc: &mut [[[S::F; NV]; MR]; SETS],
+) {
+    // SAFETY: as in `micro`.
+    unsafe {
+        let mut rows = [tile.a; MR];
+        unrolled!(MR, r, rows[r] = tile.a.add(r * tile.lda));
+        let mut b = tile.b;
+        let mut left = tile.k;
+        'k: while left > 0 {
+            let steps = left.min(TURN);
+            let mut row = b;
+            unrolled!(TURN, at, {
+                if at > 0 && at == steps {
+                    break 'k;
+                }
+                let mut vectors = [s.zero(); NV];
+                unrolled!(NV, v, vectors[v] = T::vector(s, row, v));
+                unrolled!(MR, r, {
+                    let a = s.splat(*rows[r].add(at));
+                    let acc = &mut acc[at % SETS][r];
+                    unrolled!(NV, v, acc[v] = s.mul_add(a, vectors[v], acc[v]));
+                });
+                row = row.add(tile.ldb);
             });
-        }
-        if tile.to.width == NV * lanes {
-            finish::<S, MR, NV>(s, &tile.to, &acc[0]);
-        } else {
-            // The copy keeps the accumulators themselves out of memory: only it is indexed by a variable.
-            let mut copy = [[s.zero(); NV]; MR];
-            unrolled!(MR, r, unrolled!(NV, v, copy[r][v] = acc[0][r][v]));
-            finish_partial(s, &tile.to, &copy);
+            unrolled!(MR, r, rows[r] = rows[r].add(steps));
+            b = b.add(steps * tile.ldb);
+            left -= steps;
         }
     }
 }
