@@ -2,6 +2,7 @@
 // processes of their own that take steps in turn; their peak memory is compared at the end.
 import os from 'node:os';
 import { join } from 'node:path';
+import Table from 'cli-table3';
 import { Option } from 'commander';
 import { benchOptions, numberFrom } from './options.mjs';
 import { benchFolder, findPython } from './peers.mjs';
@@ -15,6 +16,7 @@ const options = benchOptions('npm run bench:train --', 'Times a training step.',
     .option('--precision <name>', 'f32 or bf16', 'f32')
     .option('--density <share>', 'ReLU with this share of non-zeros (0 to 1); without it: GELU, dense', numberFrom(0))
     .option('--steps <n>', 'steps of each side; the best counts', numberFrom(1), 4)
+    .option('--profile', 'print where one of our steps spends its time, by operation')
     .option('--no-peer', 'leave PyTorch out'),
 );
 const { model, precision, density, steps } = options;
@@ -86,5 +88,18 @@ report.add({
 });
 report.print(`training step, ${machine}`, peerName);
 report.write(options.json);
+if (options.profile) {
+  const calls = JSON.parse(await ours.ask('profile'));
+  const total = calls.reduce((sum, [, ms]) => sum + ms, 0);
+  const table = new Table({
+    head: ['operation', 'ms', 'share', 'calls'],
+    colAligns: ['left', 'right', 'right', 'right'],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const [operation, ms, count] of calls) {
+    table.push([operation, ms.toFixed(1), `${((100 * ms) / total).toFixed(1)} %`, count]);
+  }
+  console.log(`\nour step by operation, ${total.toFixed(0)} ms in all\n${table.toString()}`);
+}
 ours.close();
 peer?.close();

@@ -5,11 +5,12 @@ import { buildModel } from '../../dist/models/build-model.js';
 import { steps } from '../steps.mjs';
 import { peakMemory } from './memory.mjs';
 import { serve } from './serve.mjs';
+import { timedCalls } from './timed-calls.mjs';
 
 const [name, activation, density, precision] = process.argv.slice(2);
 const { head, config: configOf, source: sourceOf, examples: trainDataset } = steps[name];
 const config = configOf(activation);
-const backend = await createBackend({ backend: 'native' });
+const { backend, take } = timedCalls(await createBackend({ backend: 'native' }));
 const source = sourceOf(config, density === '' ? undefined : Number(density));
 const base = buildModel(backend, config, 'config', source, { head, numLabels: 2, precision });
 const model = getPeftModel(base, { method: 'lora', r: 8, loraAlpha: 16 });
@@ -30,6 +31,12 @@ await serve({
     const result = await new Trainer({ model, trainDataset, args }).train();
     last = result.log[0];
     return last.seconds;
+  },
+  /** Calls of the backend in one step. */
+  async profile() {
+    take();
+    await this.step();
+    return JSON.stringify(take());
   },
   density: () => last.density,
   memory: peakMemory,

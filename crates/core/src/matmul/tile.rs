@@ -242,8 +242,8 @@ unsafe fn sum<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: 
     }
 }
 
-/// Steps of K a turn in WebAssembly: 4 are 10 % slower with simd128, as fast with relaxed SIMD.
-const TURN: usize = 8;
+/// Steps of K a turn in WebAssembly. With simd128, 4 are 10 % slower.
+const TURN: usize = if cfg!(target_feature = "relaxed-simd") { 4 } else { 8 };
 
 /// The same for WebAssembly, whose backend in LLVM otherwise puts each sum's multiply-adds of all steps side by side, behind the loads of all
 /// steps: an engine has no registers for these and keeps them in memory, at 40 % of the speed. It moves nothing across a branch, so that every

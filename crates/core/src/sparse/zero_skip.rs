@@ -4,6 +4,7 @@ use super::panels::{PANELS, PanelRows, TilePanels, stride};
 use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
 use crate::matmul::{Accumulate, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::{Cache, prefetch};
+use crate::ops::{load, store};
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
 
@@ -142,6 +143,9 @@ impl Tile<'_> {
     #[inline(always)]
     fn rows<S: Simd, T: Stored, const P: usize, const NV: usize>(&self, s: S, panels: PanelRows<T>) {
         let d = self.panels.w.n;
+        if cfg!(target_arch = "wasm32") {
+            self.read_through::<S, T, P, NV>(s, &panels);
+        }
         for index in self.blocks.clone() {
             let Block::Compact {
                 row_starts,
@@ -167,6 +171,34 @@ impl Tile<'_> {
         }
     }
 
+    /// Reads the panels from end to end where most of their rows will be wanted: WebAssembly can't ask for a row ahead, and one by one they come
+    /// from memory slowly.
+    #[inline(always)]
+    fn read_through<S: Simd, T: Stored, const P: usize, const NV: usize>(&self, s: S, panels: &PanelRows<T>) {
+        let stride = const { stride::<S, T, NV>() };
+        let nonzeros: usize = self
+            .blocks
+            .clone()
+            .map(|block| match &self.o.blocks[block] {
+                Block::Compact { values, .. } => values.len(),
+                Block::Dense { .. } => 0,
+            })
+            .sum();
+        if nonzeros < self.panels.w.k {
+            return;
+        }
+        let mut sum = s.zero();
+        for p in 0..P {
+            for neuron in 0..self.panels.w.k {
+                // SAFETY: the panels have a row for each neuron.
+                sum = s.add(sum, unsafe {
+                    T::vector(s, panels.first.add(p * panels.apart + neuron * stride), 0)
+                });
+            }
+        }
+        std::hint::black_box(s.reduce_add(sum));
+    }
+
     /// # Safety
     /// `at` is the place of `valid` columns from `first` on in a row of `out` that is this task's.
     #[inline(always)]
@@ -185,18 +217,13 @@ impl Tile<'_> {
             unsafe {
                 let out = self.out.at(at + column);
                 let mut base = match self.bias {
-                    Some(bias) => s.load_partial(bias[first + column..].as_ptr(), lanes),
+                    Some(bias) => load(s, bias[first + column..].as_ptr(), lanes),
                     None => s.zero(),
                 };
                 if add {
-                    base = s.add(base, s.load_partial(out, lanes));
+                    base = s.add(base, load(s, out, lanes));
                 }
-                let value = s.mul_add(sum, s.splat(scale), base);
-                if lanes == S::LANES {
-                    s.store(out, value)
-                } else {
-                    s.store_partial(out, value, lanes)
-                }
+                store(s, out, s.mul_add(sum, s.splat(scale), base), lanes);
             }
         }
     }
