@@ -56,7 +56,7 @@ impl PackedB {
             let first = index * nr;
             let width = nr.min(self.n - first);
             let range = self.panel_range(index);
-            // SAFETY: panels are disjoint ranges that together make up the buffer.
+            // SAFETY: panels are disjoint ranges of the buffer.
             let panel = unsafe { target.slice(range.start, range.len()) };
             with_scratch(nr * k, |scratch| {
                 if width < nr {

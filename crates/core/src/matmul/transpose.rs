@@ -75,7 +75,7 @@ impl PackedB {
     ) {
         let (nr, lanes) = (self.shape.nr(), self.shape.lanes);
         let range = out.panel_range(panels.start).start..out.panel_range(panels.end - 1).end;
-        // SAFETY: panels are disjoint ranges that together make up the buffer.
+        // SAFETY: panels are disjoint ranges of the buffer.
         let made = unsafe { to.slice(range.start, range.len()) };
         if out.n < (out.panels() - 1) * nr + out.panel_stride(out.panels() - 1) || out.padded_k() > out.k {
             made.fill(T::default());

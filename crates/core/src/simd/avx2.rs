@@ -1,6 +1,6 @@
 //! AVX2 + FMA: 8 lanes.
 
-use super::Simd;
+use super::{Kernel, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and FMA.
@@ -63,6 +63,16 @@ unsafe impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
     type M = __m256;
+
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
+        fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
+            kernel.run(s)
+        }
+        op!(run(self, kernel))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {

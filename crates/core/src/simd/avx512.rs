@@ -1,6 +1,6 @@
 //! AVX-512 (F, VL, BW, DQ): 16 lanes.
 
-use super::Simd;
+use super::{Kernel, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, VL, BW and DQ.
@@ -38,6 +38,16 @@ unsafe impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;
+
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+        fn run<K: Kernel>(s: Avx512, kernel: K) -> K::Output {
+            kernel.run(s)
+        }
+        op!(run(self, kernel))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

@@ -4,6 +4,8 @@
 //! function that enables the instruction set. A value of an implementing type can only be obtained through run-time detection
 //! (see [`super::Isa`]), which is what makes the intrinsics behind the methods sound to call.
 
+use super::Kernel;
+
 /// One instruction set. `F` holds [`Simd::LANES`] f32, `I` as many u32 (wrapping arithmetic), `M` a lane mask.
 ///
 /// # Safety
@@ -16,6 +18,13 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     type F: Copy;
     type I: Copy;
     type M: Copy;
+
+    /// Runs `kernel` as a function of its own, compiled for the instruction set: for an inner loop whose pointers the compiler would otherwise
+    /// keep in memory, as the kernel around it uses all registers.
+    #[inline(never)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     fn splat(self, x: f32) -> Self::F;
     #[inline(always)]

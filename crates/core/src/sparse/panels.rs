@@ -65,7 +65,7 @@ impl TilePanels<'_> {
         let nr = self.w.shape().nr();
         PanelRows {
             first: panel.values.as_ptr(),
-            apart: nr * self.w.k,
+            apart: self.w.apart(),
             column: index * nr,
             vectors: panel.nv,
         }

@@ -214,7 +214,7 @@ unsafe fn dots<S: Simd, T: Stored, const NV: usize, const N: usize>(
             }
             at = at.add(nr);
             for row in &mut rows {
-                *row = row.wrapping_add(nr * w.k);
+                *row = row.wrapping_add(w.apart());
             }
         }
         // The last panel may be cut; its rows are shorter.
@@ -222,7 +222,7 @@ unsafe fn dots<S: Simd, T: Stored, const NV: usize, const N: usize>(
         if left > 0 {
             let stride = w.stride(left.div_ceil(S::LANES));
             for (j, row) in rows.iter_mut().enumerate() {
-                *row = weights.as_ptr().add(whole * nr * w.k + indices[j] as usize * stride);
+                *row = weights.as_ptr().add(whole * w.apart() + indices[j] as usize * stride);
             }
             for v in 0..left.div_ceil(S::LANES) {
                 let x = s.load_partial(at.add(v * S::LANES), S::LANES.min(left - v * S::LANES));
