@@ -83,6 +83,8 @@ fn long_k_and_aliasing_strides() {
             (13, 1024, 65),
             (97, 769, 33),
             (5, 1537, 300),
+            // Long panels, which lie apart.
+            (3, 4096, 70),
         ] {
             let (a, b, bias) = (numbers(m * k, 5), numbers(k * n, 6), numbers(n, 7));
             let expected: Vec<f64> = product(&a, &b, m, k, n)
@@ -101,7 +103,14 @@ fn long_k_and_aliasing_strides() {
                 Accumulate::Overwrite,
                 &vec![0.0; m * n],
             );
-            close(&found, &expected, k, &format!("{} {m}x{k}x{n}", isa.name()));
+            let name = format!("{} {m}x{k}x{n}", isa.name());
+            close(&found, &expected, k, &name);
+            let rows = transpose(&b, k, n);
+            let turned = packed.transposed(isa, &pools[0]).unwrap();
+            assert_eq!(packed.to_rows(&pools[1]).unwrap()[..], rows, "{name}");
+            assert_eq!(turned.to_rows(&pools[1]).unwrap()[..], b, "{name}");
+            let again = turned.transposed(isa, &pools[1]).unwrap();
+            assert_eq!(again.to_rows(&pools[0]).unwrap()[..], rows, "{name}");
         }
     }
 }

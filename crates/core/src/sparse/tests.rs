@@ -6,7 +6,7 @@ use crate::matmul::{Accumulate, PackedB, Precision, Rhs, from_bf16, to_bf16};
 
 const DENSITIES: [f32; 4] = [0.0, 0.01, 0.3, 1.0];
 /// rows, neurons, d
-const SHAPES: [(usize, usize, usize); 11] = [
+const SHAPES: [(usize, usize, usize); 12] = [
     (1, 1, 1),
     (2, 3, 36),
     (3, 36, 2),
@@ -18,6 +18,8 @@ const SHAPES: [(usize, usize, usize); 11] = [
     (257, 76, 36),
     (5, 1025, 76),
     (450, 40, 257),
+    // Long panels, which lie apart.
+    (3, 4096, 76),
 ];
 
 fn same(one: &[f32], two: &[f32]) -> bool {
