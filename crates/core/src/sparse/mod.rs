@@ -29,14 +29,13 @@ use crate::simd::{Bf16Unit, Isa};
 use crate::threads::{Pool, SendPtr};
 
 /// Density above which a block stays dense: where the dense product of weights in `precision` becomes the faster one. Measured at 800 x 3072 x
-/// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Emerald Rapids (AVX-512) 29 to 35 and 27 to 32 %, with bf16 in the tiles of AMX 9 to 14 and 7 to
-/// 9 %, Zen 4 46 and 34 %, with bf16 by `vdpbf16ps` 34 and 27 %.
+/// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Zen 3 34 to 38 and 29 to 31 %, Emerald Rapids (AVX-512) 29 to 35 and 27 to 32 %, with bf16 in the
+/// tiles of AMX 9 to 14 and 7 to 9 %, Zen 4 46 and 34 %, with bf16 by `vdpbf16ps` 34 and 27 %; WebAssembly in Chromium 33 % (zero-skip).
 pub fn crossover(isa: Isa, precision: Precision) -> f32 {
     match (precision, isa.bf16_unit()) {
         (Precision::Bf16, Some(Bf16Unit::Tiles)) => 0.06,
         (Precision::Bf16, Some(Bf16Unit::Dot)) => 0.22,
-        _ if isa.lanes() == 16 => 0.29,
-        _ => 0.36,
+        _ => 0.29,
     }
 }
 
