@@ -40,6 +40,7 @@ const ours = new Worker('deftune', process.execPath, [
   activation,
   density === undefined ? '' : String(density),
   precision,
+  options.profile ? 'profile' : '',
 ]);
 const machine = `${os.cpus()[0]?.model}, ${threads} cores; ${await ours.ask('describe')}`;
 const peerName = peer ? await peer.ask('describe') : 'peer';

