@@ -7,6 +7,17 @@ const format = (value) => {
   return value.toPrecision(value >= 100 ? 4 : 3).replace(/e\+.*/, (exponent) => exponent);
 };
 
+/** Prints a table: the columns `words` to the left, then `numbers` to the right. */
+export function printTable(title, words, numbers, rows) {
+  const table = new Table({
+    head: [...words, ...numbers],
+    colAligns: [...words.map(() => 'left'), ...numbers.map(() => 'right')],
+    style: { head: [], border: [], compact: true },
+  });
+  table.push(...rows);
+  console.log(`\n${title}\n${table.toString()}`);
+}
+
 /** Collects results, prints each group as a table and writes them all as JSON. */
 export class Report {
   #lines = [];
@@ -25,24 +36,16 @@ export class Report {
     const lines = this.#lines.slice(this.#printed);
     this.#printed = this.#lines.length;
     if (lines.length === 0) return;
-    const table = new Table({
-      head: ['work', 'precision', 'unit', 'ours', peerName, 'ratio', 'of limit'],
-      colAligns: ['left', 'left', 'left', 'right', 'right', 'right', 'right'],
-      style: { head: [], border: [], compact: true },
-    });
-    for (const { work, precision, unit, ours, peer, ratio, ofLimit } of lines) {
-      const share = ofLimit === null ? '-' : `${Math.round(100 * ofLimit)} %`;
-      table.push([
-        work,
-        precision,
-        unit,
-        format(ours),
-        format(peer),
-        ratio === null ? '-' : `${ratio.toFixed(2)}x`,
-        share,
-      ]);
-    }
-    console.log(`\n${title}\n${table.toString()}`);
+    const rows = lines.map(({ work, precision, unit, ours, peer, ratio, ofLimit }) => [
+      work,
+      precision,
+      unit,
+      format(ours),
+      format(peer),
+      ratio === null ? '-' : `${ratio.toFixed(2)}x`,
+      ofLimit === null ? '-' : `${Math.round(100 * ofLimit)} %`,
+    ]);
+    printTable(title, ['work', 'precision', 'unit'], ['ours', peerName, 'ratio', 'of limit'], rows);
   }
 
   /** Writes all lines. */

@@ -2,11 +2,10 @@
 // processes of their own that take steps in turn; their peak memory is compared at the end.
 import os from 'node:os';
 import { join } from 'node:path';
-import Table from 'cli-table3';
 import { Option } from 'commander';
 import { benchOptions, numberFrom } from './options.mjs';
 import { benchFolder, findPython } from './peers.mjs';
-import { Report } from './report.mjs';
+import { printTable, Report } from './report.mjs';
 import { steps as models } from './steps.mjs';
 import { interleaved, Worker } from './worker.mjs';
 
@@ -92,15 +91,13 @@ report.write(options.json);
 if (options.profile) {
   const calls = JSON.parse(await ours.ask('profile'));
   const total = calls.reduce((sum, [, ms]) => sum + ms, 0);
-  const table = new Table({
-    head: ['operation', 'ms', 'share', 'calls'],
-    colAligns: ['left', 'right', 'right', 'right'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const [operation, ms, count] of calls) {
-    table.push([operation, ms.toFixed(1), `${((100 * ms) / total).toFixed(1)} %`, count]);
-  }
-  console.log(`\nour step by operation, ${total.toFixed(0)} ms in all\n${table.toString()}`);
+  const rows = calls.map(([operation, ms, count]) => [
+    operation,
+    ms.toFixed(1),
+    `${((100 * ms) / total).toFixed(1)} %`,
+    count,
+  ]);
+  printTable(`our step by operation, ${total.toFixed(0)} ms in all`, ['operation'], ['ms', 'share', 'calls'], rows);
 }
 ours.close();
 peer?.close();

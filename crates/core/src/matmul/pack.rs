@@ -239,8 +239,9 @@ impl PackedB {
             let first = index * nr;
             let width = nr.min(self.n - first);
             let stride = width.next_multiple_of(unit);
+            let range = self.panel_range(index);
             // SAFETY: panels are disjoint ranges of the buffer.
-            let panel = unsafe { target.slice(index * self.apart, stride * k) };
+            let panel = unsafe { target.slice(range.start, range.len()) };
             with_scratch(stride * k, |scratch| {
                 if width < stride {
                     scratch.fill(0.0);

@@ -66,12 +66,7 @@ unsafe impl Simd for Avx2 {
 
     #[inline(always)]
     fn apart<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
-        fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
-            kernel.run(s)
-        }
-        op!(run(self, kernel))
+        op!(super::run_avx2(kernel))
     }
 
     #[inline(always)]

@@ -41,12 +41,7 @@ unsafe impl Simd for Avx512 {
 
     #[inline(always)]
     fn apart<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c,bmi1,bmi2,popcnt")]
-        fn run<K: Kernel>(s: Avx512, kernel: K) -> K::Output {
-            kernel.run(s)
-        }
-        op!(run(self, kernel))
+        op!(super::run_avx512(kernel))
     }
 
     #[inline(always)]

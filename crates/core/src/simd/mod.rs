@@ -223,6 +223,7 @@ unsafe fn run_avx512_bf16<K: Bf16Kernel>(kernel: K) {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(never)] // see `Simd::apart`
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c,bmi1,bmi2,popcnt")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller has detected the features.
@@ -230,6 +231,7 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(never)] // see `Simd::apart`
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller has detected the features.
