@@ -12,6 +12,7 @@
 //! | `matmul M K N T f32\|bf16` | seconds of a call |
 //! | `row-blocks M K N T f32\|bf16` | the same, blocks handed to a sink |
 //! | `turned M K N T f32\|bf16` | `matmul` by a pack of the transpose |
+//! | `layers M T f32\|bf16` | seconds of the linear layers of BERT-base's 12 layers for M tokens, weights of their own |
 //! | `at-b P Q ROWS T` | seconds of aᵀ · b |
 //! | `dense-down T f32\|bf16` | seconds of o · W, 800 tokens, 3072 neurons, 768 wide |
 //! | `dense-up T f32\|bf16` | seconds of dy · Wᵀ |
@@ -237,6 +238,7 @@ impl Bench {
                 let sizes = [number(1)?, number(2)?, number(3)?];
                 self.product(words[0], sizes, number(4)?, precision)
             }
+            "layers" => self.layers(number(1)?, number(2)?, precision(words.get(3))?),
             "at-b" => self.transposed(number(1)?, number(2)?, number(3)?, number(4)?),
             "dense-down" | "dense-up" => self.dense(words[0] == "dense-down", number(1)?, precision(words.get(2))?),
             "attention" | "attention-backward" => {
@@ -274,6 +276,23 @@ impl Bench {
             matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|_, block| {
                 black_box(block.len());
             })
+        }))
+    }
+
+    fn layers(&mut self, m: usize, threads: usize, precision: Precision) -> Result<Work, String> {
+        let (isa, pool) = (self.isa, self.pool(threads));
+        let shapes = [(D, D), (D, D), (D, D), (D, D), (D, NEURONS), (NEURONS, D)];
+        let weights = (0..12)
+            .flat_map(|_| shapes)
+            .map(|(k, n)| PackedB::from_rows_in(isa, &pool, precision, &numbers(k * n, 2), n, k))
+            .collect::<deftune_core::Result<Vec<_>>>()
+            .map_err(message)?;
+        let (a, mut out) = (numbers(m * NEURONS, 1), vec![0.0; m * NEURONS]);
+        Ok(Box::new(move || {
+            for w in &weights {
+                let (a, out) = (&a[..m * w.k], &mut out[..m * w.n]);
+                matmul(isa, &pool, a, m, w, None, Accumulate::Overwrite, out);
+            }
         }))
     }
 

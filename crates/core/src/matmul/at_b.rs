@@ -151,6 +151,7 @@ impl Kernel for TinyTask<'_> {
                         ldb,
                         k: self.t,
                         ahead: b,
+                        two_ahead: false,
                         to: Target {
                             out: self.out.at(row * self.q + column),
                             ldo: self.q,

@@ -42,6 +42,8 @@ pub(crate) struct Block<'a> {
     pub tiles: usize,
     pub b: &'a PackedB,
     pub panels: Range<usize>,
+    /// The panel that the thread's next task probably begins with: what is asked for from memory meanwhile.
+    pub next: usize,
     /// Column of the result that the first of all panels of `b` begins with.
     pub column: usize,
     pub bias: Option<&'a [f32]>,
@@ -120,6 +122,7 @@ impl Run<'_> {
             accumulate,
             out,
             column: start,
+            next: next_task,
             ldo,
             ..
         } = *self.block;
@@ -131,12 +134,15 @@ impl Run<'_> {
                 let panel = b.panel(values, index);
                 let column = start + index * b.shape.nr();
                 let ldb = b.stride(panel.nv);
-                // What is read next: at the end of a pass the first panel of the next, or of the next task, which mostly has the same panels.
+                // What is read next: at the end of a pass the first panel of the next, or of the next task.
                 let (next, k) = match index + 1 < panels.end {
                     true => (index + 1, k0),
-                    false => (panels.start, if k1 < b.k { k1 } else { 0 }),
+                    false if k1 < b.k => (panels.start, k1),
+                    false => (next_task, 0),
                 };
                 let next = b.panel(values, next);
+                // Fewer tiles than it takes ask for what they can, two rows a turn.
+                let askers = tiles.min(TILES_AHEAD);
                 let ahead = next.values[k * b.stride(next.nv)..].as_ptr();
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
@@ -149,7 +155,8 @@ impl Run<'_> {
                             b: panel.values.as_ptr().add(k0 * ldb),
                             ldb,
                             k: k1 - k0,
-                            ahead: ahead.wrapping_add(tile % TILES_AHEAD * (k1 - k0) / TILES_AHEAD * ldb),
+                            ahead: ahead.wrapping_add(tile % askers * (k1 - k0) / askers * ldb),
+                            two_ahead: tiles <= TILES_AHEAD / 2,
                             to: Target {
                                 out: out.add(row * ldo + column),
                                 ldo,

@@ -208,6 +208,7 @@ pub fn matmul_row_blocks(
             rows,
             tiles: b.tiles(rows),
             b,
+            next: panels.start,
             panels,
             column: 0,
             bias,

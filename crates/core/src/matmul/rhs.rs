@@ -91,7 +91,7 @@ impl Rhs<'_> {
             (rows, a)
         };
         let narrow = NarrowRows::new(isa, pool, self.pack(), self.k(), count, &rows);
-        let run = |index: usize, b: &PackedB, panels: Range<usize>, column: usize| {
+        let run = |index: usize, b: &PackedB, panels: Range<usize>, next: usize, column: usize| {
             let RowBlock { a, rows, tiles, out } = block(index);
             let columns = column + panels.start * nr..ldo.min(column + panels.end * nr);
             Block {
@@ -100,6 +100,7 @@ impl Rhs<'_> {
                 tiles,
                 b,
                 panels,
+                next,
                 column,
                 bias,
                 accumulate,
@@ -115,7 +116,11 @@ impl Rhs<'_> {
                 pool.run(count * all.div_ceil(panels), &|task| {
                     // Neighbouring tasks share the chunk of B: it is read from memory once, and from L3 by the second thread.
                     let (chunk, index) = (task / count, task % count);
-                    run(index, b, chunk * panels..all.min((chunk + 1) * panels), 0);
+                    let first = chunk * panels;
+                    // Threads take tasks in turn, mostly.
+                    let next = (task + pool.threads()) / count * panels;
+                    let next = if next < all { next } else { first };
+                    run(index, b, first..all.min(first + panels), next, 0);
                 });
             }
             Rhs::TransposeOf(b) => {
@@ -136,7 +141,7 @@ impl Rhs<'_> {
                         .transposed_part(isa, first..all.min(first + panels))
                         .unwrap_or_else(|error| panic!("{error}"));
                     for index in share * count / shares..(share + 1) * count / shares {
-                        run(index, &turned, 0..turned.panels(), first * nr);
+                        run(index, &turned, 0..turned.panels(), 0, first * nr);
                     }
                 });
             }

@@ -81,6 +81,8 @@ pub struct Tile<T> {
     pub k: usize,
     /// What is asked for from the L2 meanwhile, a row of B for each turn of the loop. Any address is fine.
     pub ahead: *const T,
+    /// Ask for two rows a turn, where the tile is small enough.
+    pub two_ahead: bool,
     pub to: Target,
 }
 
@@ -158,10 +160,10 @@ pub(crate) use unrolled;
 /// Steps of K a turn of the loop (for each set of accumulators). 2 is as fast; a prefetch of B each step lost 6 %.
 const UNROLL: usize = 4;
 
-/// This many tiles together ask for as many rows ahead as one of them multiplies by.
+/// This many tiles together ask for as many rows ahead as one of them multiplies by; half as many where each asks for two a turn.
 pub const TILES_AHEAD: usize = UNROLL;
 
-/// Steps of K that B is fetched ahead, across the pages of 4 KB at which the hardware's own prefetching stops.
+/// Steps of K that B is fetched ahead into the L1, across the pages of 4 KB at which the hardware's own prefetching stops.
 const PREFETCH: usize = 64;
 
 /// A size of tile, as a function of its own: with all in one, the distance between A's rows can end up in memory, 56 % of the peak at 805 x 3072 x 768
@@ -221,6 +223,8 @@ unsafe fn sum<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: 
         // step a turn their computing cost 8 % (88.7 % of the peak at 512 x 768 x 768 instead of 96.6 %).
         let mut at = *tile;
         let mut left = tile.k;
+        // A variable offset instead of a branch in the loop: nothing is asked for twice but the same line.
+        let second = if tile.two_ahead { tile.ldb } else { 0 };
         while left >= UNROLL * SETS {
             unrolled!(UNROLL, turn, {
                 unrolled!(SETS, set, {
@@ -233,11 +237,15 @@ unsafe fn sum<S: Simd, T: Stored, const MR: usize, const NV: usize, const SETS: 
                 })
             });
             // The L3 of a Xeon gives a core 25 GB/s, less than the first tile of a panel takes: 78 -> 86 % of the peak at 805 x 3072 x 768 (Emerald
-            // Rapids, AVX-512); 87 -> 91 % at 512 x 3072 x 768 and 512 x 768 x 3072 with AVX2 (Zen 3).
-            if MR > 8 || MR == const { Shape::of::<S>().mr } {
-                prefetch(Cache::L2, at.ahead, NV * S::LANES);
-                at.ahead = at.ahead.wrapping_add(at.ldb);
+            // Rapids, AVX-512); 87 -> 91 % at 512 x 3072 x 768 and 512 x 768 x 3072 with AVX2 (Zen 3). With few rows the weight comes from memory,
+            // which idles unless every tile asks: the linear layers of BERT-base with 8, 12, 25, 64 tokens 23.1 -> 18.5, 24.5 -> 22.5,
+            // 39.6 -> 31.0, 87 -> 79 ms (Zen 3, medians).
+            prefetch(Cache::L2, at.ahead, NV * S::LANES);
+            if MR <= 8 {
+                prefetch(Cache::L2, at.ahead.wrapping_add(second), NV * S::LANES);
+                at.ahead = at.ahead.wrapping_add(second);
             }
+            at.ahead = at.ahead.wrapping_add(at.ldb);
             at.a = at.a.add(UNROLL * SETS);
             at.b = at.b.add(UNROLL * SETS * at.ldb);
             left -= UNROLL * SETS;
@@ -305,9 +313,9 @@ unsafe fn step<S: Simd, T: Stored, const MR: usize, const NV: usize>(
     // SAFETY: as in `micro`.
     unsafe {
         let row = tile.b.add(k * tile.ldb);
-        // A panel is read once for all its rows, so that few rows wait for the memory: BERT-base's forward pass in f32 is 7 to 10 % faster with 8
-        // tokens and 17 % with 25 (AVX-512). The tiles of many rows, which find their B in the cache, lost 6 %.
-        if MR <= 8 && MR < const { Shape::of::<S>().mr } {
+        // BERT-base's forward pass in f32 is 7 to 10 % faster with 8 tokens and 17 % with 25 (AVX-512, before a panel was asked for ahead; 2 to 6 %
+        // slower with AVX2, since).
+        if MR <= 8 && S::LANES == 16 {
             prefetch(Cache::L1, row.wrapping_add(PREFETCH * tile.ldb), NV * S::LANES);
         }
         let mut b = [s.zero(); NV];
