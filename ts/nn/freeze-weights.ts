@@ -11,7 +11,7 @@ export type Precision = 'f32' | 'bf16';
  * Weights that are also embeddings stay as they are, and so does everything trainable. Does nothing the second time.
  */
 export function freezeWeights(module: Module, precision: Precision): void {
-  const modules = [...module.namedModules()].map(([, child]) => child);
+  const modules = module.modules();
   const tables = new Set<Parameter>(modules.flatMap((child) => (child instanceof Embedding ? [child.weight] : [])));
   for (const child of modules) {
     if (!(child instanceof Linear) || tables.has(child.weight)) continue;
