@@ -2,7 +2,7 @@
 
 use super::super::load;
 use super::super::relative_bias::{ByDistance, column_start, table_gradient};
-use super::matrix::{Left, Product, Transpose, padded, with_scratch};
+use super::matrix::{Left, Product, Transpose, copy_rows, padded, spread, with_scratch};
 use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
@@ -55,37 +55,28 @@ impl Backward<'_> {
                 stride: width,
             }
         };
-        let columns = padded(isa, QUERY_BLOCK.min(sequence.q_len));
-        let of_blocks = 2 * (dim + sequence.k_len) * columns;
+        let queries = QUERY_BLOCK.min(sequence.q_len);
+        let of_blocks = 2 * (dim + sequence.k_len) * padded(isa, queries) + 2 * queries * spread(dim);
         if sequence.q_len <= QUERY_BLOCK {
             return with_scratch(of_blocks, |scratch| self.block(isa, 0, there, scratch));
         }
         // Several blocks read keys and values and add to their gradients, whose rows lie `width` apart: they would share few sets of the
         // caches. Copies gain 5 % with 512 tokens (widths 768 and 1024, AVX-512) and lose as much with 128 at 1024.
-        let size = sequence.k_len * dim;
+        let stride = spread(dim);
+        let size = sequence.k_len * stride;
         with_scratch(of_blocks + 4 * size, |scratch| {
             let (copies, scratch) = scratch.split_at_mut(4 * size);
             let [k, v, dk, dv] = [0, 1, 2, 3].map(|i| copies[i * size..].as_mut_ptr());
-            let here = Keys {
-                k,
-                v,
-                dk,
-                dv,
-                stride: dim,
-            };
-            // SAFETY: as above; the copies have as many rows of `dim`.
+            let here = Keys { k, v, dk, dv, stride };
+            // SAFETY: as above; the copies have as many rows of `stride`.
             unsafe {
-                for j in 0..sequence.k_len {
-                    std::ptr::copy_nonoverlapping(there.k.add(j * width), k.add(j * dim), dim);
-                    std::ptr::copy_nonoverlapping(there.v.add(j * width), v.add(j * dim), dim);
-                }
+                copy_rows((there.k, width), (k, stride), sequence.k_len, dim);
+                copy_rows((there.v, width), (v, stride), sequence.k_len, dim);
                 for block in (0..sequence.q_len).step_by(QUERY_BLOCK) {
                     self.block(isa, block, here, scratch);
                 }
-                for j in 0..sequence.k_len {
-                    std::ptr::copy_nonoverlapping(dk.add(j * dim), there.dk.add(j * width), dim);
-                    std::ptr::copy_nonoverlapping(dv.add(j * dim), there.dv.add(j * width), dim);
-                }
+                copy_rows((dk, stride), (there.dk, width), sequence.k_len, dim);
+                copy_rows((dv, stride), (there.dv, width), sequence.k_len, dim);
             }
         });
     }
@@ -105,12 +96,17 @@ impl Backward<'_> {
         let (queries, rest) = scratch.split_at_mut(dim * columns);
         let (dout, rest) = rest.split_at_mut(dim * columns);
         let (scores, rest) = rest.split_at_mut(keys * columns);
-        let dscores = &mut rest[..keys * columns];
+        let (dscores, rest) = rest.split_at_mut(keys * columns);
+        let stride = spread(dim);
+        let (q_rows, dout_rows) = rest.split_at_mut(rows * stride);
         // SAFETY: the rows of the block are inside q, dout, out, lse and dq (offsets and
         // lengths were checked), and only this task writes them in this head; scratch matrices have these sizes.
         unsafe {
             let (q_from, dout_from) = (self.q.as_ptr().add(q_at), self.dout.as_ptr().add(q_at));
-            for (from, to) in [(q_from, &mut *queries), (dout_from, &mut *dout)] {
+            for (from, to, copy) in [
+                (q_from, &mut *queries, &mut *q_rows),
+                (dout_from, &mut *dout, &mut *dout_rows),
+            ] {
                 let transpose = Transpose {
                     from,
                     stride: width,
@@ -120,6 +116,7 @@ impl Backward<'_> {
                     padded: columns,
                 };
                 transpose.run(isa);
+                copy_rows((from, width), (copy.as_mut_ptr(), stride), rows, dim);
             }
             // Scores and the gradients of the probabilities, as in the forward pass.
             for (a, b, c, factor) in [
@@ -172,15 +169,15 @@ impl Backward<'_> {
             }
             // dK += dSᵀ (scale Q), dV += Pᵀ dO, dQ = scale dS K.
             for (a, b, c, factor) in [
-                (&*dscores, q_from, of.dk, &shape.scale),
-                (&*scores, dout_from, of.dv, &1.0),
+                (&*dscores, &*q_rows, of.dk, &shape.scale),
+                (&*scores, &*dout_rows, of.dv, &1.0),
             ] {
                 let product = Product {
                     rows: keys,
                     columns: dim,
                     depth: rows,
                     a: Left::Rows(a.as_ptr(), columns),
-                    b: (b, width),
+                    b: (b.as_ptr(), stride),
                     c: (c, of.stride),
                     factors: (factor, 0),
                     add: block > 0,

@@ -1,20 +1,21 @@
-//! The forward pass, a task for each block of queries of a sequence and head.
+//! The forward pass, a task for each sequence and head, or for each block of their queries where these are too few for the threads.
 
 use super::super::relative_bias::ByDistance;
 use super::super::{load, store};
-use super::matrix::{Left, Product, Transpose, padded, with_scratch};
+use super::matrix::{Left, Product, Transpose, copy_rows, padded, spread, with_scratch};
 use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::{Pool, SendPtr};
+
+/// Sequences and heads for each thread from which on each is a task.
+const TASKS_PER_THREAD: usize = 4;
 
 #[derive(Clone, Copy)]
 struct Forward<'a> {
     shape: &'a AttentionShape<'a>,
     sequence: Sequence,
     head: usize,
-    /// First query of the block, within the sequence.
-    block: usize,
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -23,88 +24,148 @@ struct Forward<'a> {
     lse: SendPtr<f32>,
 }
 
+/// Where a task finds the keys and values of its sequence and head: rows of the head's columns, every `stride`.
+#[derive(Clone, Copy)]
+struct Keys {
+    k: *const f32,
+    v: *const f32,
+    stride: usize,
+}
+
 impl Forward<'_> {
+    /// The keys and values where they are.
+    fn keys(&self) -> Keys {
+        let width = self.shape.heads * self.shape.head_dim;
+        let at = self.sequence.k_start * width + self.head * self.shape.head_dim;
+        // SAFETY: inside k and v (offsets and lengths were checked).
+        unsafe {
+            Keys {
+                k: self.k.as_ptr().add(at),
+                v: self.v.as_ptr().add(at),
+                stride: width,
+            }
+        }
+    }
+
+    /// All blocks of the sequence and head. They share copies of its keys and values, whose rows lie `width` apart and so share few sets of the caches.
+    fn run(self, isa: Isa) {
+        let Sequence { q_len, k_len, .. } = self.sequence;
+        if q_len <= QUERY_BLOCK {
+            return self.one(isa, 0);
+        }
+        let (there, dim) = (self.keys(), self.shape.head_dim);
+        let stride = spread(dim);
+        let size = k_len * stride;
+        let of_block = self.scratch(isa, QUERY_BLOCK);
+        with_scratch(2 * size + of_block, |scratch| {
+            let (copies, scratch) = scratch.split_at_mut(2 * size);
+            let (k, v) = copies.split_at_mut(size);
+            let (k, v) = (k.as_mut_ptr(), v.as_mut_ptr());
+            // SAFETY: the rows of the sequence and head, and as many in the copies.
+            unsafe {
+                copy_rows((there.k, there.stride), (k, stride), k_len, dim);
+                copy_rows((there.v, there.stride), (v, stride), k_len, dim);
+            }
+            for block in (0..q_len).step_by(QUERY_BLOCK) {
+                self.block(isa, block, Keys { k, v, stride }, scratch);
+            }
+        });
+    }
+
+    /// The block of queries from `block` on.
+    fn one(&self, isa: Isa, block: usize) {
+        let queries = QUERY_BLOCK.min(self.sequence.q_len - block);
+        with_scratch(self.scratch(isa, queries), |scratch| {
+            self.block(isa, block, self.keys(), scratch);
+        });
+    }
+
+    /// Values of scratch memory that a block takes.
+    fn scratch(&self, isa: Isa, queries: usize) -> usize {
+        (self.shape.head_dim + self.sequence.k_len) * padded(isa, queries)
+    }
+
     /// Scores are `[keys, queries]`, so that a softmax runs along vectors, one query a lane: no sums across a vector, and the number of
     /// keys needs no padding. Keys and values are read where they lie; only queries are transposed, each once.
-    fn run(self, isa: Isa) {
+    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32]) {
         let Forward {
-            shape,
-            sequence,
-            head,
-            block,
-            ..
-        } = self;
+            shape, sequence, head, ..
+        } = *self;
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let rows = QUERY_BLOCK.min(sequence.q_len - block);
         if rows == 1 {
-            let keys = shape.visible(&sequence, block);
-            return with_scratch(padded(isa, keys), |scratch| {
-                let scores = scratch.as_mut_ptr();
-                dispatch(isa, Single { of: self, scores });
-            });
+            let scores = scratch.as_mut_ptr();
+            return dispatch(
+                isa,
+                Single {
+                    of: self,
+                    block,
+                    keys: of,
+                    scores,
+                },
+            );
         }
         let columns = padded(isa, rows);
         let q_row = sequence.q_start + block;
         let keys = shape.visible(&sequence, block + rows - 1);
-        let (q_at, k_at) = (q_row * width + head * dim, sequence.k_start * width + head * dim);
-        with_scratch((dim + keys) * columns, |scratch| {
-            let (queries, scores) = scratch.split_at_mut(dim * columns);
-            let mut softmax = Softmax {
-                scores: scores.as_mut_ptr(),
-                keys,
-                columns,
-                dropout: shape.dropout(&sequence, head, block),
-                max: [0.0; QUERY_BLOCK],
-                sum: [0.0; QUERY_BLOCK],
+        let q_at = q_row * width + head * dim;
+        let (queries, scores) = scratch.split_at_mut(dim * columns);
+        let scores = &mut scores[..keys * columns];
+        let mut softmax = Softmax {
+            scores: scores.as_mut_ptr(),
+            keys,
+            columns,
+            dropout: shape.dropout(&sequence, head, block),
+            max: [0.0; QUERY_BLOCK],
+            sum: [0.0; QUERY_BLOCK],
+        };
+        // SAFETY: the rows and columns of this sequence and head are inside q, k, v, out and lse (offsets and lengths were
+        // checked), and those of the block in out and lse belong to this task; scratch matrices have these sizes.
+        unsafe {
+            let queries = queries.as_mut_ptr();
+            let transpose = Transpose {
+                from: self.q.as_ptr().add(q_at),
+                stride: width,
+                rows,
+                cols: dim,
+                to: queries,
+                padded: columns,
             };
-            // SAFETY: the rows and columns of this sequence and head are inside q, k, v, out and lse (offsets and lengths were
-            // checked), and those of the block in out and lse belong to this task; scratch matrices have these sizes.
-            unsafe {
-                let queries = queries.as_mut_ptr();
-                let transpose = Transpose {
-                    from: self.q.as_ptr().add(q_at),
-                    stride: width,
-                    rows,
-                    cols: dim,
-                    to: queries,
-                    padded: columns,
-                };
-                transpose.run(isa);
-                let product = Product {
-                    rows: keys,
-                    columns,
-                    depth: dim,
-                    a: Left::Rows(self.k.as_ptr().add(k_at), width),
-                    b: (queries, columns),
-                    c: (softmax.scores, columns),
-                    factors: (&shape.scale, 0),
-                    add: false,
-                };
-                product.run(isa);
-                shape.add_biases(self.biases, &sequence, head, block, scores, columns);
-                shape.hide(&sequence, block, scores, columns);
-                dispatch(isa, &mut softmax);
-                let keep = shape.keep();
-                let mut factors = [0.0; QUERY_BLOCK];
-                for r in 0..rows {
-                    let (max, sum) = (softmax.max[r], softmax.sum[r]);
-                    *self.lse.at((q_row + r) * shape.heads + head) = max + sum.ln();
-                    // The sum is 0 where a query sees no key.
-                    factors[r] = if sum == 0.0 { 0.0 } else { keep / sum };
-                }
-                let product = Product {
-                    rows,
-                    columns: dim,
-                    depth: keys,
-                    a: Left::Columns(softmax.scores, columns),
-                    b: (self.v.as_ptr().add(k_at), width),
-                    c: (self.out.at(q_at), width),
-                    factors: (factors.as_ptr(), 1),
-                    add: false,
-                };
-                product.run(isa);
+            transpose.run(isa);
+            let product = Product {
+                rows: keys,
+                columns,
+                depth: dim,
+                a: Left::Rows(of.k, of.stride),
+                b: (queries, columns),
+                c: (softmax.scores, columns),
+                factors: (&shape.scale, 0),
+                add: false,
+            };
+            product.run(isa);
+            shape.add_biases(self.biases, &sequence, head, block, scores, columns);
+            shape.hide(&sequence, block, scores, columns);
+            dispatch(isa, &mut softmax);
+            let keep = shape.keep();
+            let mut factors = [0.0; QUERY_BLOCK];
+            for r in 0..rows {
+                let (max, sum) = (softmax.max[r], softmax.sum[r]);
+                *self.lse.at((q_row + r) * shape.heads + head) = max + sum.ln();
+                // The sum is 0 where a query sees no key.
+                factors[r] = if sum == 0.0 { 0.0 } else { keep / sum };
             }
-        });
+            let product = Product {
+                rows,
+                columns: dim,
+                depth: keys,
+                a: Left::Columns(softmax.scores, columns),
+                b: (of.v, of.stride),
+                c: (self.out.at(q_at), width),
+                factors: (factors.as_ptr(), 1),
+                add: false,
+            };
+            product.run(isa);
+        }
     }
 }
 
@@ -203,7 +264,9 @@ unsafe fn weighted_rows<S: Simd, const NV: usize>(
 
 /// The same for a block of one query (a step of generation): vectors run along the head's columns.
 struct Single<'a> {
-    of: Forward<'a>,
+    of: &'a Forward<'a>,
+    block: usize,
+    keys: Keys,
     /// Scratch for as many scores as the query sees keys, in whole vectors.
     scores: *mut f32,
 }
@@ -212,19 +275,15 @@ impl Kernel for Single<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (of, scores) = (self.of, self.scores);
+        let (of, block, scores) = (self.of, self.block, self.scores);
         let Forward {
-            shape,
-            sequence,
-            head,
-            block,
-            ..
-        } = of;
+            shape, sequence, head, ..
+        } = *of;
+        let Keys { k, v, stride } = self.keys;
         let (dim, width) = (shape.head_dim, shape.heads * shape.head_dim);
         let q_row = sequence.q_start + block;
         let keys = shape.visible(&sequence, block);
         let key_pad = keys.next_multiple_of(S::LANES);
-        let k_at = sequence.k_start * width + head * dim;
         let stream = shape.head_stream(head);
         let pair = sequence
             .pair
@@ -242,7 +301,6 @@ impl Kernel for Single<'_> {
                 *lse = f32::NEG_INFINITY;
                 return;
             }
-            let (k, v) = (of.k.as_ptr().add(k_at), of.v.as_ptr().add(k_at));
             let mut j = 0;
             // Four keys at a time: as many chains of additions, and one load of q.
             while j < keys {
@@ -253,7 +311,7 @@ impl Kernel for Single<'_> {
                     let n = S::LANES.min(dim - d);
                     let left = load(s, q.add(d), n);
                     for (sum, key) in sums.iter_mut().zip(four) {
-                        *sum = s.mul_add(left, load(s, k.add(key * width + d), n), *sum);
+                        *sum = s.mul_add(left, load(s, k.add(key * stride + d), n), *sum);
                     }
                     d += n;
                 }
@@ -300,11 +358,11 @@ impl Kernel for Single<'_> {
             while d < dim {
                 let left = dim - d;
                 if left >= 4 * S::LANES {
-                    weighted_rows::<S, 4>(s, scores, (v.add(d), width), keys, S::LANES, factor, out.add(d));
+                    weighted_rows::<S, 4>(s, scores, (v.add(d), stride), keys, S::LANES, factor, out.add(d));
                     d += 4 * S::LANES;
                 } else {
                     let n = S::LANES.min(left);
-                    weighted_rows::<S, 1>(s, scores, (v.add(d), width), keys, n, factor, out.add(d));
+                    weighted_rows::<S, 1>(s, scores, (v.add(d), stride), keys, n, factor, out.add(d));
                     d += n;
                 }
             }
@@ -335,30 +393,33 @@ pub fn forward(
         "attention: outputs"
     );
     let biases = shape.biases(&sequences);
+    let (out, lse) = (SendPtr::new(out), SendPtr::new(lse));
+    let of = |sequence: Sequence, head: usize| Forward {
+        shape,
+        sequence,
+        head,
+        q,
+        k,
+        v,
+        biases: biases.as_ref(),
+        out,
+        lse,
+    };
+    let heads = sequences.len() * shape.heads;
+    if heads >= TASKS_PER_THREAD * pool.threads() {
+        pool.run(heads, &|task| {
+            of(sequences[task / shape.heads], task % shape.heads).run(isa)
+        });
+        return Ok(());
+    }
+    let blocks = |sequence: Sequence| (0..sequence.q_len).step_by(QUERY_BLOCK);
     let blocks: Vec<(Sequence, usize)> = sequences
         .iter()
-        .flat_map(|&sequence| {
-            (0..sequence.q_len)
-                .step_by(QUERY_BLOCK)
-                .map(move |block| (sequence, block))
-        })
+        .flat_map(|&sequence| blocks(sequence).map(move |block| (sequence, block)))
         .collect();
-    let (out, lse) = (SendPtr::new(out), SendPtr::new(lse));
     pool.run(blocks.len() * shape.heads, &|task| {
         let (sequence, block) = blocks[task / shape.heads];
-        let forward = Forward {
-            shape,
-            sequence,
-            head: task % shape.heads,
-            block,
-            q,
-            k,
-            v,
-            biases: biases.as_ref(),
-            out,
-            lse,
-        };
-        forward.run(isa);
+        of(sequence, task % shape.heads).one(isa, block);
     });
     Ok(())
 }

@@ -34,6 +34,22 @@ pub(super) fn padded(isa: Isa, queries: usize) -> usize {
     queries.next_multiple_of(isa.lanes())
 }
 
+/// Distance between rows of `dim` values in scratch memory: an odd number of cache lines, so that as many rows as possible are in the caches at once.
+/// With 4 lines the columns of a tile, read down 256 rows, are in a quarter of the sets.
+pub(super) fn spread(dim: usize) -> usize {
+    (dim.div_ceil(16) | 1) * 16
+}
+
+/// Rows of `dim` values, `from.1` apart, to `to`, `to.1` apart.
+/// # Safety
+/// Both have `rows` of them, and do not overlap.
+pub(super) unsafe fn copy_rows(from: (*const f32, usize), to: (*mut f32, usize), rows: usize, dim: usize) {
+    for row in 0..rows {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(from.0.add(row * from.1), to.0.add(row * to.1), dim) }
+    }
+}
+
 /// The left matrix of a product.
 #[derive(Clone, Copy)]
 pub(super) enum Left {
