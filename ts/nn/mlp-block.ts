@@ -54,5 +54,5 @@ export class MlpBlock extends Module {
 
 /** The MLPs of a model, in its order. */
 export function mlpBlocks(model: Module): MlpBlock[] {
-  return [...model.namedModules()].flatMap(([, module]) => (module instanceof MlpBlock ? [module] : []));
+  return model.modules().filter((module): module is MlpBlock => module instanceof MlpBlock);
 }

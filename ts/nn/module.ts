@@ -21,16 +21,19 @@ export abstract class Module {
     }
   }
 
-  /** The same modules without their paths, level by level; takes a seventh of the time. */
+  /** The same modules in the same order, without their paths, which take most of the time. */
   modules(): Module[] {
-    const found: Module[] = [this];
-    // It grows while it is walked.
-    for (const module of found) {
-      for (const value of Object.values(module) as unknown[]) {
-        if (value instanceof Module) found.push(value);
-        else if (Array.isArray(value)) for (const item of value) if (item instanceof Module) found.push(item);
+    const found: Module[] = [];
+    const visit = (item: unknown): void => {
+      if (item instanceof Module) {
+        found.push(item);
+        for (const value of Object.values(item) as unknown[]) {
+          if (Array.isArray(value)) value.forEach(visit);
+          else visit(value);
+        }
       }
-    }
+    };
+    visit(this);
     return found;
   }
 

@@ -109,7 +109,7 @@ function snapshot(model: Model): Snapshot {
     found.set(owner as Record<string, unknown>, new Map(places));
     for (const [, value] of entries) if (Array.isArray(value)) keep(value);
   };
-  for (const [, module] of model.namedModules()) keep(module);
+  for (const module of model.modules()) keep(module);
   return found;
 }
 

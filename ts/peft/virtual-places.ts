@@ -27,7 +27,7 @@ const PLACES: Readonly<Record<VirtualKind, string>> = {
 
 /** Every stack of a model: two in an encoder-decoder, the encoder first. */
 export function stacksOf(model: Model): VirtualInputs[] {
-  return [...model.namedModules()].flatMap(([, module]) => (module instanceof VirtualInputs ? [module] : []));
+  return model.modules().filter((module): module is VirtualInputs => module instanceof VirtualInputs);
 }
 
 /** The head's parameters by the keys that peft's files of prompt learning give them. */

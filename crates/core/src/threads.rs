@@ -53,6 +53,11 @@ impl Pool {
         self.threads
     }
 
+    /// Tasks that work should be cut in at least, where more cost something: four for each thread, so that the last round idles little.
+    pub fn wanted_tasks(&self) -> usize {
+        4 * self.threads
+    }
+
     /// Calls `task(i)` once for every i in `0..count`, on all threads, and returns when all are done.
     /// Panics (on the calling thread) if a task panicked.
     pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {

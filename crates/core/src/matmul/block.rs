@@ -128,6 +128,8 @@ impl Run<'_> {
         } = *self.block;
         let (scale, add) = accumulate.scale_and_add();
         let passes = b.k.div_ceil(KC).max(1);
+        // Fewer tiles than it takes ask for what they can, two rows a turn.
+        let askers = tiles.min(TILES_AHEAD);
         for pass in 0..passes {
             let (k0, k1) = (pass * b.k / passes, (pass + 1) * b.k / passes);
             for index in panels.clone() {
@@ -141,8 +143,6 @@ impl Run<'_> {
                     false => (next_task, 0),
                 };
                 let next = b.panel(values, next);
-                // Fewer tiles than it takes ask for what they can, two rows a turn.
-                let askers = tiles.min(TILES_AHEAD);
                 let ahead = next.values[k * b.stride(next.nv)..].as_ptr();
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);

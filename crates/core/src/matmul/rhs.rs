@@ -27,9 +27,6 @@ impl<'a> From<&'a PackedB> for Rhs<'a> {
 /// panel) loses a fifth against 1.2 MB (three).
 const TURNED: usize = 1280 << 10;
 
-/// Tasks for each thread at least, where panels are turned: the last round then idles little.
-const TASKS_PER_THREAD: usize = 4;
-
 /// Rows of A and where their results go.
 pub(crate) struct RowBlock<'a> {
     /// [rows, k]
@@ -124,7 +121,7 @@ impl Rhs<'_> {
                 });
             }
             Rhs::TransposeOf(b) => {
-                let wanted = TASKS_PER_THREAD * pool.threads();
+                let wanted = pool.wanted_tasks();
                 let panels = (TURNED / (b.n * nr * b.precision().bytes()).max(1))
                     .min(all / wanted)
                     .max(1);

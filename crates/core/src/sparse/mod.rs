@@ -310,8 +310,7 @@ impl Block {
 /// tasks; a row's result does not depend on its chunk.
 fn blocks_per_chunk(pool: &Pool, blocks: usize, tiles: usize) -> usize {
     const LONGEST: usize = 20;
-    const TASKS_PER_THREAD: usize = 4;
-    let wanted = (TASKS_PER_THREAD * pool.threads()).div_ceil(tiles.max(1));
+    let wanted = pool.wanted_tasks().div_ceil(tiles.max(1));
     let chunks = blocks
         .div_ceil(LONGEST)
         .max(if pool.threads() > 1 { wanted } else { 1 });

@@ -8,9 +8,6 @@ use crate::Result;
 use crate::simd::{Isa, Kernel, Simd, dispatch, math};
 use crate::threads::{Pool, SendPtr};
 
-/// Sequences and heads for each thread from which on each is a task.
-const TASKS_PER_THREAD: usize = 4;
-
 #[derive(Clone, Copy)]
 struct Forward<'a> {
     shape: &'a AttentionShape<'a>,
@@ -86,7 +83,7 @@ impl Forward<'_> {
     }
 
     /// Scores are `[keys, queries]`, so that a softmax runs along vectors, one query a lane: no sums across a vector, and the number of
-    /// keys needs no padding. Keys and values are read where they lie; only queries are transposed, each once.
+    /// keys needs no padding. Keys and values are read by rows, as they lie; only queries are transposed, each once.
     fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32]) {
         let Forward {
             shape, sequence, head, ..
@@ -406,16 +403,19 @@ pub fn forward(
         lse,
     };
     let heads = sequences.len() * shape.heads;
-    if heads >= TASKS_PER_THREAD * pool.threads() {
+    if heads >= pool.wanted_tasks() {
         pool.run(heads, &|task| {
             of(sequences[task / shape.heads], task % shape.heads).run(isa)
         });
         return Ok(());
     }
-    let blocks = |sequence: Sequence| (0..sequence.q_len).step_by(QUERY_BLOCK);
     let blocks: Vec<(Sequence, usize)> = sequences
         .iter()
-        .flat_map(|&sequence| blocks(sequence).map(move |block| (sequence, block)))
+        .flat_map(|&sequence| {
+            (0..sequence.q_len)
+                .step_by(QUERY_BLOCK)
+                .map(move |block| (sequence, block))
+        })
         .collect();
     pool.run(blocks.len() * shape.heads, &|task| {
         let (sequence, block) = blocks[task / shape.heads];
