@@ -148,6 +148,14 @@ impl Isa {
         }
     }
 
+    /// Whether the CPU is Intel's. Not of a level: vendors differ in what one instruction set costs.
+    pub fn is_intel(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return is_intel();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
