@@ -237,6 +237,61 @@ fn nan_propagates() {
     }
 }
 
+/// Values of all sizes: the error against the sum of the products' magnitudes is that of f32.
+#[test]
+fn errors_are_those_of_f32() {
+    let pool = Pool::new(2);
+    let (m, k, n) = (40, 300, 130);
+    let spread = |values: Vec<f32>| -> Vec<f32> {
+        let scale = |i: usize| 2f32.powi((i * 7 % 41) as i32 - 20);
+        values.into_iter().enumerate().map(|(i, x)| x * scale(i)).collect()
+    };
+    let (a, b) = (spread(numbers(m * k, 1)), spread(numbers(k * n, 2)));
+    let expected = product(&a, &b, m, k, n);
+    let sizes = |values: &[f32]| values.iter().map(|x| x.abs()).collect::<Vec<f32>>();
+    let sizes = product(&sizes(&a), &sizes(&b), m, k, n);
+    for isa in Isa::available() {
+        let packed = PackedB::from_columns(isa, &pool, &b, k, n).unwrap();
+        let mut out = vec![0.0; m * n];
+        matmul(isa, &pool, &a, m, &packed, None, Accumulate::Overwrite, &mut out);
+        let errors = (0..m * n).map(|e| (out[e] as f64 - expected[e]).abs() / sizes[e]);
+        let error = errors.fold(0.0, f64::max);
+        assert!(error < 8.0 * f32::EPSILON as f64, "{}: {error:e}", isa.name());
+    }
+}
+
+#[test]
+fn infinities_and_the_largest_numbers() {
+    let pools = pools();
+    for isa in Isa::available() {
+        let (m, k, n) = (70, 130, 140);
+        let (mut a, mut b) = (numbers(m * k, 1), numbers(k * n, 2));
+        a[3 * k + 4] = f32::INFINITY;
+        a[50 * k..51 * k].fill(0.0);
+        a[50 * k + 129] = f32::MAX;
+        a[69 * k + 100] = f32::NAN;
+        b[129 * n..].fill(0.5);
+        b[4 * n + 7] = f32::NEG_INFINITY;
+        let packed = PackedB::from_columns(isa, &pools[0], &b, k, n).unwrap();
+        let turned = PackedB::from_rows(isa, &pools[0], &b, k, n).unwrap();
+        let expected = product(&a, &b, m, k, n);
+        for b in [Rhs::Packed(&packed), Rhs::TransposeOf(&turned)] {
+            let mode = Accumulate::Overwrite;
+            let out = run(isa, &pools, &a, m, b, None, mode, &vec![0.0; m * n]);
+            for (e, (&x, &y)) in out.iter().zip(&expected).enumerate() {
+                let close = (x as f64 - y).abs() <= 1e-4 * y.abs().max(1.0);
+                assert!(
+                    x as f64 == y || x.is_nan() && y.is_nan() || close,
+                    "{} row {} column {}: {x}, expected {y}",
+                    isa.name(),
+                    e / n,
+                    e % n
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn wrong_lengths_are_errors() {
     let pool = Pool::new(1);

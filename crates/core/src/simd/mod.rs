@@ -176,13 +176,17 @@ impl Isa {
     }
 }
 
+/// Asks the CPU once: in a virtual machine the answer takes microseconds.
 #[cfg(target_arch = "x86_64")]
 fn is_intel() -> bool {
-    let vendor = core::arch::x86_64::__cpuid(0);
-    [vendor.ebx, vendor.edx, vendor.ecx]
-        .map(u32::to_le_bytes)
-        .as_flattened()
-        == b"GenuineIntel"
+    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let vendor = core::arch::x86_64::__cpuid(0);
+        [vendor.ebx, vendor.edx, vendor.ecx]
+            .map(u32::to_le_bytes)
+            .as_flattened()
+            == b"GenuineIntel"
+    })
 }
 
 /// Runs `kernel` compiled for `isa`. Costs a branch and a call: dispatch once per tile, not per vector.
