@@ -175,6 +175,16 @@ mod x86 {
             }
         }
 
+        /// What is read after panel `index`: the next one, or the first of the thread's next task.
+        #[inline(always)]
+        fn after(&self, index: usize) -> *const u16 {
+            let Block {
+                b, ref panels, next, ..
+            } = *self.block;
+            let next = if index + 1 < panels.end { index + 1 } else { next };
+            b.pairs_panel(self.values, next).0.as_ptr()
+        }
+
         #[inline(always)]
         fn by_dots(&self, s: Avx512Bf16) {
             let (a, lda) = (self.a, self.lda);
@@ -183,13 +193,11 @@ mod x86 {
                 tiles,
                 b,
                 ref panels,
-                next,
                 ..
             } = *self.block;
             for index in panels.clone() {
                 let (panel, width) = b.pairs_panel(self.values, index);
-                let next = if index + 1 < panels.end { index + 1 } else { next };
-                let ahead = b.pairs_panel(self.values, next).0.as_ptr();
+                let ahead = self.after(index);
                 for tile in 0..tiles {
                     let (row, end) = (tile * rows / tiles, (tile + 1) * rows / tiles);
                     let dots = Dots {
@@ -199,6 +207,7 @@ mod x86 {
                         ahead,
                         to: self.target(row, index, width),
                     };
+                    // As below; the first tile of few asks for the whole panel.
                     if tile == 0 && tiles <= TILES_AHEAD {
                         dots.run_rows::<true>(s, end - row);
                     } else {
@@ -212,11 +221,7 @@ mod x86 {
         fn by_tiles(&self, s: Avx512Bf16) {
             let (a, lda) = (self.a, self.lda);
             let Block {
-                rows,
-                b,
-                ref panels,
-                next,
-                ..
+                rows, b, ref panels, ..
             } = *self.block;
             let steps = b.padded_k() / amx::DEPTH;
             // Few rows wait for memory, which idles unless it is asked for the next panel, as with f32: the linear layers of BERT-base with 8 and 40
@@ -230,8 +235,7 @@ mod x86 {
             let unit = unsafe { amx::Tiles::configure() };
             for index in panels.clone() {
                 let (panel, width) = b.pairs_panel(self.values, index);
-                let next = if index + 1 < panels.end { index + 1 } else { next };
-                let ahead = b.pairs_panel(self.values, next).0.as_ptr();
+                let ahead = self.after(index);
                 let mut row = 0;
                 while row < rows {
                     let left = (rows - row).div_ceil(amx::ROWS);

@@ -248,8 +248,8 @@ fn errors_are_those_of_f32() {
     };
     let (a, b) = (spread(numbers(m * k, 1)), spread(numbers(k * n, 2)));
     let expected = product(&a, &b, m, k, n);
-    let sizes = |values: &[f32]| values.iter().map(|x| x.abs()).collect::<Vec<f32>>();
-    let sizes = product(&sizes(&a), &sizes(&b), m, k, n);
+    let magnitudes = |values: &[f32]| values.iter().map(|x| x.abs()).collect::<Vec<f32>>();
+    let sizes = product(&magnitudes(&a), &magnitudes(&b), m, k, n);
     for isa in Isa::available() {
         let packed = PackedB::from_columns(isa, &pool, &b, k, n).unwrap();
         let mut out = vec![0.0; m * n];

@@ -148,14 +148,6 @@ impl Isa {
         }
     }
 
-    /// Whether the CPU is Intel's. Not of a level: vendors differ in what one instruction set costs.
-    pub fn is_intel(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return is_intel();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
-    }
-
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -176,9 +168,9 @@ impl Isa {
     }
 }
 
-/// Asks the CPU once: in a virtual machine the answer takes microseconds.
+/// Whether the CPU is Intel's: vendors differ in what one instruction set costs. Asks it once: in a virtual machine the answer takes microseconds.
 #[cfg(target_arch = "x86_64")]
-fn is_intel() -> bool {
+pub fn is_intel() -> bool {
     static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *FOUND.get_or_init(|| {
         let vendor = core::arch::x86_64::__cpuid(0);
@@ -187,6 +179,11 @@ fn is_intel() -> bool {
             .as_flattened()
             == b"GenuineIntel"
     })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn is_intel() -> bool {
+    false
 }
 
 /// Runs `kernel` compiled for `isa`. Costs a branch and a call: dispatch once per tile, not per vector.

@@ -5,18 +5,18 @@ use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
 use crate::matmul::{Accumulate, Precision, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::{Cache, prefetch};
 use crate::ops::{load, store};
-use crate::simd::{Isa, Kernel, Simd, dispatch};
+use crate::simd::{Isa, Kernel, Simd, dispatch, is_intel};
 use crate::threads::{Pool, SendPtr};
 
 /// Non-zeros ahead of the one in use whose weights are asked for: their addresses are data, which no prefetcher guesses. Against 16, 32 take a sixth
 /// less time at 1 % of non-zeros and 4 % less at 3 % (Zen 3); 40 are as good, 8 and fewer up to 7 % slower than 12.
 ///
 /// None where the core itself reads that far ahead: an Intel core with AVX-512 has 512 instructions in flight, those of 50 non-zeros of f32. Asking takes
-/// up to 13 % more time there at 1 to 20 % (Emerald Rapids, medians; as much with AVX2 as without), of bf16, which takes more instructions, 11 % less at
-/// 1 %.
+/// up to 13 % more time there at 1 to 20 % (Emerald Rapids, medians; with AVX2 it makes no difference), with bf16, which takes more instructions, 11 %
+/// less at 1 %.
 fn ahead(isa: Isa, precision: Precision) -> usize {
     const NONE: usize = usize::MAX / 2;
-    let reads_ahead = isa.lanes() == 16 && isa.is_intel() && precision == Precision::F32;
+    let reads_ahead = isa.lanes() == 16 && is_intel() && precision == Precision::F32;
     if reads_ahead { NONE } else { 32 }
 }
 
