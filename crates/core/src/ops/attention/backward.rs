@@ -2,6 +2,7 @@
 
 use super::super::load;
 use super::super::relative_bias::{ByDistance, column_start, table_gradient};
+use super::ahead::{Ahead, run_tasks};
 use super::matrix::{Left, Product, Transpose, copy_rows, padded, spread, with_scratch};
 use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
@@ -37,8 +38,38 @@ struct Keys {
     stride: usize,
 }
 
+/// Calls of [`Ahead::ask`] in a block.
+const ASKS: usize = 8;
+
 impl Backward<'_> {
-    fn run(self, isa: Isa) {
+    /// What it reads and writes, for a thread that works on something of `blocks` blocks until then.
+    fn ahead(&self, blocks: usize) -> Ahead {
+        let (dim, width) = (self.shape.head_dim, self.shape.heads * self.shape.head_dim);
+        let Sequence {
+            q_start,
+            q_len,
+            k_start,
+            k_len,
+            ..
+        } = self.sequence;
+        let (q, k) = (q_start * width + self.head * dim, k_start * width + self.head * dim);
+        // SAFETY: inside dq, dk and dv (offsets and lengths were checked).
+        let (dq, dk, dv) = unsafe { (self.dq.at(q), self.dk.at(k), self.dv.at(k)) };
+        let matrices = [
+            (self.q[q..].as_ptr(), q_len),
+            (self.dout[q..].as_ptr(), q_len),
+            (self.k[k..].as_ptr(), k_len),
+            (self.v[k..].as_ptr(), k_len),
+            (self.out[q..].as_ptr(), q_len),
+            (dk.cast_const(), k_len),
+            (dv.cast_const(), k_len),
+            (dq.cast_const(), q_len),
+        ];
+        Ahead::new(&matrices, width, dim, ASKS * blocks)
+    }
+
+    /// `next`: what the thread probably works on after it.
+    fn run(self, isa: Isa, next: Option<Self>) {
         let Backward {
             shape, sequence, head, ..
         } = self;
@@ -57,8 +88,9 @@ impl Backward<'_> {
         };
         let queries = QUERY_BLOCK.min(sequence.q_len);
         let of_blocks = 2 * (dim + sequence.k_len) * padded(isa, queries) + 2 * queries * spread(dim);
+        let mut ahead = next.map_or_else(Ahead::none, |next| next.ahead(sequence.q_len.div_ceil(QUERY_BLOCK)));
         if sequence.q_len <= QUERY_BLOCK {
-            return with_scratch(of_blocks, |scratch| self.block(isa, 0, there, scratch));
+            return with_scratch(of_blocks, |scratch| self.block(isa, 0, there, scratch, &mut ahead));
         }
         // Several blocks read keys and values and add to their gradients, whose rows lie `width` apart: they would share few sets of the
         // caches. Copies gain 5 % with 512 tokens (widths 768 and 1024, AVX-512) and lose as much with 128 at 1024.
@@ -73,7 +105,7 @@ impl Backward<'_> {
                 copy_rows((there.k, width), (k, stride), sequence.k_len, dim);
                 copy_rows((there.v, width), (v, stride), sequence.k_len, dim);
                 for block in (0..sequence.q_len).step_by(QUERY_BLOCK) {
-                    self.block(isa, block, here, scratch);
+                    self.block(isa, block, here, scratch, &mut ahead);
                 }
                 copy_rows((dk, stride), (there.dk, width), sequence.k_len, dim);
                 copy_rows((dv, stride), (there.dv, width), sequence.k_len, dim);
@@ -82,7 +114,7 @@ impl Backward<'_> {
     }
 
     /// Adds the part of the queries `block..block + QUERY_BLOCK` to dk and dv (the first block overwrites them), and writes their dq.
-    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32]) {
+    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32], ahead: &mut Ahead) {
         let Backward {
             shape, sequence, head, ..
         } = *self;
@@ -115,6 +147,7 @@ impl Backward<'_> {
                     to: to.as_mut_ptr(),
                     padded: columns,
                 };
+                ahead.ask();
                 transpose.run(isa);
                 copy_rows((from, width), (copy.as_mut_ptr(), stride), rows, dim);
             }
@@ -133,6 +166,7 @@ impl Backward<'_> {
                     factors: (factor, 0),
                     add: false,
                 };
+                ahead.ask();
                 product.run(isa);
             }
             shape.add_biases(self.biases, &sequence, head, block, scores, columns);
@@ -157,6 +191,7 @@ impl Backward<'_> {
                 dim,
                 width,
             };
+            ahead.ask();
             dispatch(isa, &gradients);
             if let Some(dbias) = self.dbias {
                 let unbiased = shape.unbiased(&sequence);
@@ -182,6 +217,7 @@ impl Backward<'_> {
                     factors: (factor, 0),
                     add: block > 0,
                 };
+                ahead.ask();
                 product.run(isa);
                 if block == 0 {
                     for j in keys..sequence.k_len {
@@ -199,6 +235,7 @@ impl Backward<'_> {
                 factors: (&shape.scale, 0),
                 add: false,
             };
+            ahead.ask();
             product.run(isa);
         }
     }
@@ -313,12 +350,10 @@ pub fn backward(
     let mut by_distance = vec![0.0; if wanted { distances } else { 0 }];
     let (dq, dk, dv) = (SendPtr::new(dq), SendPtr::new(dk), SendPtr::new(dv));
     let by_distance_ptr = SendPtr::new(&mut by_distance);
-    pool.run(sequences.len() * shape.heads, &|task| {
+    let of = |task: usize| {
         let (sequence, head) = (sequences[task / shape.heads], task % shape.heads);
         let start = starts[task / shape.heads] + head * (sequence.q_len + sequence.k_len - 1);
-        // SAFETY: inside `by_distance`, and the ranges of the tasks are disjoint.
-        let dbias = wanted.then(|| unsafe { by_distance_ptr.at(start) });
-        let backward = Backward {
+        Backward {
             shape,
             sequence,
             head,
@@ -332,9 +367,12 @@ pub fn backward(
             dq,
             dk,
             dv,
-            dbias,
-        };
-        backward.run(isa);
+            // SAFETY: inside `by_distance`, and the ranges of the tasks are disjoint.
+            dbias: wanted.then(|| unsafe { by_distance_ptr.at(start) }),
+        }
+    };
+    run_tasks(pool, sequences.len() * shape.heads, &|task, next| {
+        of(task).run(isa, next.map(of))
     });
     if let (Some(bias), Some(dtable)) = (shape.bias, dtable) {
         assert_eq!(dtable.len(), bias.table.len(), "attention backward: table");

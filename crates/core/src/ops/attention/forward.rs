@@ -2,6 +2,7 @@
 
 use super::super::relative_bias::ByDistance;
 use super::super::{load, store};
+use super::ahead::{Ahead, run_tasks};
 use super::matrix::{Left, Product, Transpose, copy_rows, padded, spread, with_scratch};
 use super::{AttentionShape, Dropout, QUERY_BLOCK, Sequence};
 use crate::Result;
@@ -29,7 +30,28 @@ struct Keys {
     stride: usize,
 }
 
+/// Calls of [`Ahead::ask`] in a block.
+const ASKS: usize = 4;
+
 impl Forward<'_> {
+    /// What it reads and writes, for a thread that works on something of `blocks` blocks until then.
+    fn ahead(&self, blocks: usize) -> Ahead {
+        let Sequence {
+            q_start, q_len, k_len, ..
+        } = self.sequence;
+        let Keys { k, v, stride } = self.keys();
+        let q = q_start * stride + self.head * self.shape.head_dim;
+        // SAFETY: inside out (offsets and lengths were checked).
+        let out = unsafe { self.out.at(q) };
+        let matrices = [
+            (self.q[q..].as_ptr(), q_len),
+            (k, k_len),
+            (v, k_len),
+            (out.cast_const(), q_len),
+        ];
+        Ahead::new(&matrices, stride, self.shape.head_dim, ASKS * blocks)
+    }
+
     /// The keys and values where they are.
     fn keys(&self) -> Keys {
         let width = self.shape.heads * self.shape.head_dim;
@@ -44,11 +66,13 @@ impl Forward<'_> {
         }
     }
 
-    /// All blocks of the sequence and head. They share copies of its keys and values, whose rows lie `width` apart and so share few sets of the caches.
-    fn run(self, isa: Isa) {
+    /// All blocks of the sequence and head; `next`: what the thread probably works on after it. They share copies of the keys and values, whose rows lie
+    /// `width` apart and so share few sets of the caches.
+    fn run(self, isa: Isa, next: Option<Self>) {
         let Sequence { q_len, k_len, .. } = self.sequence;
+        let mut ahead = next.map_or_else(Ahead::none, |next| next.ahead(q_len.div_ceil(QUERY_BLOCK)));
         if q_len <= QUERY_BLOCK {
-            return self.one(isa, 0);
+            return self.one(isa, 0, &mut ahead);
         }
         let (there, dim) = (self.keys(), self.shape.head_dim);
         let stride = spread(dim);
@@ -64,16 +88,16 @@ impl Forward<'_> {
                 copy_rows((there.v, there.stride), (v, stride), k_len, dim);
             }
             for block in (0..q_len).step_by(QUERY_BLOCK) {
-                self.block(isa, block, Keys { k, v, stride }, scratch);
+                self.block(isa, block, Keys { k, v, stride }, scratch, &mut ahead);
             }
         });
     }
 
     /// The block of queries from `block` on.
-    fn one(&self, isa: Isa, block: usize) {
+    fn one(&self, isa: Isa, block: usize, ahead: &mut Ahead) {
         let queries = QUERY_BLOCK.min(self.sequence.q_len - block);
         with_scratch(self.scratch(isa, queries), |scratch| {
-            self.block(isa, block, self.keys(), scratch);
+            self.block(isa, block, self.keys(), scratch, ahead);
         });
     }
 
@@ -84,7 +108,7 @@ impl Forward<'_> {
 
     /// Scores are `[keys, queries]`, so that a softmax runs along vectors, one query a lane: no sums across a vector, and the number of
     /// keys needs no padding. Keys and values are read by rows, as they lie; only queries are transposed, each once.
-    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32]) {
+    fn block(&self, isa: Isa, block: usize, of: Keys, scratch: &mut [f32], ahead: &mut Ahead) {
         let Forward {
             shape, sequence, head, ..
         } = *self;
@@ -128,6 +152,7 @@ impl Forward<'_> {
                 to: queries,
                 padded: columns,
             };
+            ahead.ask();
             transpose.run(isa);
             let product = Product {
                 rows: keys,
@@ -139,9 +164,11 @@ impl Forward<'_> {
                 factors: (&shape.scale, 0),
                 add: false,
             };
+            ahead.ask();
             product.run(isa);
             shape.add_biases(self.biases, &sequence, head, block, scores, columns);
             shape.hide(&sequence, block, scores, columns);
+            ahead.ask();
             dispatch(isa, &mut softmax);
             let keep = shape.keep();
             let mut factors = [0.0; QUERY_BLOCK];
@@ -161,6 +188,7 @@ impl Forward<'_> {
                 factors: (factors.as_ptr(), 1),
                 add: false,
             };
+            ahead.ask();
             product.run(isa);
         }
     }
@@ -404,9 +432,8 @@ pub fn forward(
     };
     let heads = sequences.len() * shape.heads;
     if heads >= pool.wanted_tasks() {
-        pool.run(heads, &|task| {
-            of(sequences[task / shape.heads], task % shape.heads).run(isa)
-        });
+        let of = |task: usize| of(sequences[task / shape.heads], task % shape.heads);
+        run_tasks(pool, heads, &|task, next| of(task).run(isa, next.map(of)));
         return Ok(());
     }
     let blocks: Vec<(Sequence, usize)> = sequences
@@ -419,7 +446,7 @@ pub fn forward(
         .collect();
     pool.run(blocks.len() * shape.heads, &|task| {
         let (sequence, block) = blocks[task / shape.heads];
-        of(sequence, task % shape.heads).one(isa, block);
+        of(sequence, task % shape.heads).one(isa, block, &mut Ahead::none());
     });
     Ok(())
 }

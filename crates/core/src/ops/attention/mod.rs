@@ -6,6 +6,7 @@
 //! makes the probabilities again from the log-sum-exp of each row and uses `rowsum(P ∘ dP) = rowsum(dO ∘ O)`
 //! (Dao et al. 2022, "FlashAttention", appendix B).
 
+mod ahead;
 mod backward;
 mod forward;
 mod matrix;
