@@ -138,7 +138,6 @@ pub fn matmul_parts<'b>(
     let tiles = pack.tiles(m);
     let tiles_per_block = pack.task_tiles();
     let blocks = pack.row_blocks(m);
-    let columns = pack.task_columns().min(COLUMNS_FEW * blocks);
     let target = SendPtr::new(out);
     let rows = |block: usize| {
         let first_tile = block * tiles_per_block;
@@ -157,25 +156,16 @@ pub fn matmul_parts<'b>(
     };
     // SAFETY: blocks own disjoint rows of `out`, which are in range.
     unsafe {
-        b.multiply(
-            isa,
-            pool,
-            columns,
-            bias,
-            accumulate,
-            blocks,
-            &row_block,
-            &|block, columns| {
-                then(Part {
-                    block,
-                    rows: rows(block).0,
-                    columns,
-                    out: target,
-                    stride: n,
-                    own: PhantomData,
-                });
-            },
-        );
+        b.multiply(isa, pool, bias, accumulate, blocks, &row_block, &|block, columns| {
+            then(Part {
+                block,
+                rows: rows(block).0,
+                columns,
+                out: target,
+                stride: n,
+                own: PhantomData,
+            });
+        });
     }
 }
 
@@ -229,7 +219,7 @@ pub fn matmul_row_blocks(
         });
     }
     // Too few blocks to share out evenly: their columns are tasks too, and who finishes the last columns of a block calls `sink`.
-    let panels = b.panels_in(b.task_columns());
+    let panels = b.panels_in(b.task_columns(blocks));
     let chunks = b.panels().div_ceil(panels);
     let unfinished: Vec<AtomicUsize> = (0..blocks).map(|_| AtomicUsize::new(chunks)).collect();
     let mut buffer = AlignedBuf::uninit(m * b.n).unwrap_or_else(|error| panic!("{error}"));

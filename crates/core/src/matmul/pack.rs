@@ -2,7 +2,7 @@
 
 use super::stored::{Precision, Stored, StoredBuf, check};
 use super::tile::Shape;
-use super::{COLUMNS_MANY, ROW_BLOCK, pairs, with_scratch};
+use super::{COLUMNS_FEW, COLUMNS_MANY, ROW_BLOCK, pairs, with_scratch};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::{Pool, SendPtr};
@@ -305,13 +305,14 @@ impl PackedB {
         nv * self.shape.lanes
     }
 
-    /// Columns of a task (BLIS `NC`) for many rows.
-    pub(crate) fn task_columns(&self) -> usize {
-        if self.is_in_pairs() {
+    /// Columns of a task (BLIS `NC`) where the rows make `blocks` blocks.
+    pub(super) fn task_columns(&self, blocks: usize) -> usize {
+        let many = if self.is_in_pairs() {
             pairs::COLUMNS_MANY
         } else {
             COLUMNS_MANY
-        }
+        };
+        many.min(COLUMNS_FEW * blocks)
     }
 
     /// Row tiles of a task.

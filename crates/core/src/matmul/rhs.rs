@@ -60,7 +60,7 @@ impl Rhs<'_> {
         }
     }
 
-    /// The product of `count` blocks of rows, each [rows, n] of its own. `columns` are those of a task where B is there as it is needed. `then` gets
+    /// The product of `count` blocks of rows, each [rows, n] of its own. `then` gets
     /// each part when it is finished: the number of its block, its columns.
     ///
     /// # Safety
@@ -73,7 +73,6 @@ impl Rhs<'_> {
         self,
         isa: Isa,
         pool: &Pool,
-        columns: usize,
         bias: Option<&[f32]>,
         accumulate: Accumulate,
         count: usize,
@@ -109,7 +108,7 @@ impl Rhs<'_> {
         };
         match self {
             Rhs::Packed(b) => {
-                let panels = b.panels_in(columns);
+                let panels = b.panels_in(b.task_columns(count));
                 pool.run(count * all.div_ceil(panels), &|task| {
                     // Neighbouring tasks share the chunk of B: it is read from memory once, and from L3 by the second thread.
                     let (chunk, index) = (task / count, task % count);

@@ -86,14 +86,12 @@ pub fn sampled(isa: Isa, pool: &Pool, dy: &[f32], pattern: &Activations, w: Weig
         });
     }
     if let Some(dense) = w.dense {
-        let columns = dense.pack().task_columns();
         // SAFETY: each block has its own results, of the pattern's size.
         unsafe {
             let overwrite = Accumulate::Overwrite;
             dense.multiply(
                 isa,
                 pool,
-                columns,
                 None,
                 overwrite,
                 dense_blocks.len(),

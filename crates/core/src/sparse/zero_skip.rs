@@ -81,13 +81,11 @@ pub fn zero_skip(
         });
     }
     if let Some(dense) = dense {
-        let columns = dense.pack().task_columns();
         // SAFETY: blocks own disjoint rows of `out`, which are in range.
         unsafe {
             dense.multiply(
                 isa,
                 pool,
-                columns,
                 bias,
                 accumulate,
                 dense_blocks.len(),
