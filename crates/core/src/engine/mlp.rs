@@ -118,11 +118,13 @@ impl Engine {
             self.pool.run(blocks * cols.div_ceil(COLUMNS), &|task| {
                 let (block, first) = (task % blocks, task / blocks * COLUMNS);
                 let columns = first..cols.min(first + COLUMNS);
-                for row in block * ROW_BLOCK..rows.min((block + 1) * ROW_BLOCK) {
+                let rows = block * ROW_BLOCK..rows.min((block + 1) * ROW_BLOCK);
+                let nonzeros = rows.map(|row| {
                     let pre = &source[row * cols..][columns.clone()];
                     // SAFETY: tasks have disjoint blocks x columns.
-                    unsafe { dense.set(block, row, columns.clone(), pre) };
-                }
+                    unsafe { dense.set(block, row, columns.clone(), pre) }
+                });
+                dense.count(nonzeros.sum());
             });
             return self.publish_dense(dense, pre);
         }
@@ -191,10 +193,13 @@ impl Engine {
                 accumulate,
                 &mut pre,
                 &|mut part| {
-                    for row in part.rows.clone() {
-                        // SAFETY: parts are disjoint, and so are the sums of their blocks.
-                        unsafe { dense.set(part.block, row, part.columns.clone(), part.row(row)) };
-                    }
+                    let (group, columns) = (part.block, part.columns.clone());
+                    // SAFETY: parts are disjoint, and so are the sums of their blocks.
+                    let nonzeros = part
+                        .rows
+                        .clone()
+                        .map(|row| unsafe { dense.set(group, row, columns.clone(), part.row(row)) });
+                    dense.count(nonzeros.sum());
                 },
             );
             let pre = self.new_f32(rows, cols, pre);
@@ -606,11 +611,11 @@ impl DenseActivations {
         })
     }
 
-    /// f(pre) as `columns` of row `row`, which is in group `group`.
+    /// f(pre) as `columns` of row `row`, which is in group `group`. The number of non-zeros among them, for [`DenseActivations::count`].
     ///
     /// # Safety
     /// They are there, and no other task has these columns of the row or of the group.
-    unsafe fn set(&self, group: usize, row: usize, columns: Range<usize>, pre: &[f32]) {
+    unsafe fn set(&self, group: usize, row: usize, columns: Range<usize>, pre: &[f32]) -> usize {
         // SAFETY: the caller's promise.
         let (out, sums) = unsafe {
             let at = row % ROW_BLOCK * self.cols + columns.start;
@@ -620,8 +625,12 @@ impl DenseActivations {
             )
         };
         let MlpSettings { kind, cutoff, .. } = self.settings;
-        let count = activation::forward_counted(self.isa, kind, cutoff, pre, out, sums);
-        self.nonzeros.fetch_add(count, Ordering::Relaxed);
+        activation::forward_counted(self.isa, kind, cutoff, pre, out, sums)
+    }
+
+    /// Once a task: threads wait for each other there.
+    fn count(&self, nonzeros: usize) {
+        self.nonzeros.fetch_add(nonzeros, Ordering::Relaxed);
     }
 }
 
