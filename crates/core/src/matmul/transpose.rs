@@ -200,18 +200,30 @@ impl Layout<u16> for InPairs {
         row / 2 * 2 * stride + 2 * column + row % 2
     }
 
+    /// Where the CPU has arithmetic for them.
     fn is_square(size: usize, _: usize) -> bool {
-        size.is_multiple_of(2)
+        cfg!(target_arch = "x86_64") && size.is_multiple_of(16)
     }
 
-    /// Four neighbours at a time: two columns of a pair of rows become two columns of a pair of rows.
-    fn square(_: Isa, from: &[u16], to: &mut [u16], size: usize) {
-        for (pair, rows) in from.chunks_exact(2 * size).enumerate() {
-            for (columns, to) in rows.chunks_exact(4).zip(to.chunks_exact_mut(2 * size)) {
-                if let (&[a, b, c, d], [w, x, y, z]) = (columns, &mut to[4 * pair..4 * pair + 4]) {
-                    (*w, *x, *y, *z) = (a, c, b, d);
+    fn square(isa: Isa, from: &[u16], to: &mut [u16], size: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use crate::simd::{Bf16Kernel, avx512_bf16::Avx512Bf16, dispatch_bf16};
+            struct Square<'a>(&'a [u16], &'a mut [u16], usize);
+            impl Bf16Kernel for Square<'_> {
+                #[inline(always)]
+                fn run(self, s: Avx512Bf16) {
+                    s.transpose_pairs(self.0, self.1, self.2);
                 }
             }
+            dispatch_bf16(isa, Square(from, to, size));
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!(
+            "{}: {} values to {} in squares of {size}",
+            isa.name(),
+            from.len(),
+            to.len()
+        );
     }
 }
