@@ -234,6 +234,21 @@ export const GRADIENT_CHECKS: Readonly<Record<string, readonly GradientCase[]>> 
       run: (_, inputs) => [ops.layerNorm(pick(inputs, 'x'), pick(inputs, 'gamma'), pick(inputs, 'beta'), 1e-5)],
     },
   ],
+  addLayerNorm: [0, 0.4].map((p) => ({
+    title: `p ${p}`,
+    inputs: {
+      x: uniform([60, 7], 190, 2),
+      residual: uniform([60, 7], 191, 2),
+      gamma: uniform([7], 192),
+      beta: uniform([7], 193),
+    },
+    samples: 40,
+    run: (_, inputs) => {
+      const [x, residual] = [pick(inputs, 'x'), pick(inputs, 'residual')];
+      const drop = { p, seed: 1, stream: 2 };
+      return [ops.addLayerNorm(x, residual, pick(inputs, 'gamma'), pick(inputs, 'beta'), 1e-5, drop)];
+    },
+  })),
   rmsNorm: [
     {
       title: 'odd width',

@@ -113,6 +113,12 @@ const CALLS: Record<keyof typeof ops, (sizes: Sizes) => Call> = {
   }),
   layerNorm: ({ a, inner: d }) =>
     one({ x: [sum(a), d], y: [d], z: [d] }, (x) => ops.layerNorm(x('x'), x('y'), x('z'), 1e-5), [sum(a), d]),
+  addLayerNorm: ({ a, inner: d }) =>
+    one(
+      { x: [sum(a), d], y: [sum(a), d], gamma: [d], beta: [d] },
+      (x) => ops.addLayerNorm(x('x'), x('y'), x('gamma'), x('beta'), 1e-5, drop),
+      [sum(a), d],
+    ),
   rmsNorm: ({ a, inner: d }) => one({ x: [sum(a), d], y: [d] }, (x) => ops.rmsNorm(x('x'), x('y'), 1e-5), [sum(a), d]),
   linear: ({ a, inner: d, outer: e }) =>
     one({ x: [sum(a), d], w: [e, d], bias: [e] }, (x) => ops.linear(x('x'), x('w'), x('bias')), [sum(a), e]),

@@ -113,6 +113,16 @@ export interface Backend {
   nonzeros(out: number): number;
 
   layerNorm(x: number, gamma: number, beta: number, eps: number): ArrayLike<number>;
+  addLayerNorm(
+    x: number,
+    residual: number,
+    p: number,
+    seed: number,
+    stream: number,
+    gamma: number,
+    beta: number,
+    eps: number,
+  ): ArrayLike<number>;
   layerNormBackward(dy: number, x: number, stats: number, gamma: number, affine: boolean): ArrayLike<number>;
   rmsNorm(x: number, gamma: number, eps: number): ArrayLike<number>;
   rmsNormBackward(dy: number, x: number, rstd: number, gamma: number, affine: boolean): ArrayLike<number>;

@@ -1,4 +1,4 @@
-import { dropout, dropoutAdd } from '../ops/dropout.js';
+import { dropout, dropoutAdd, type DropoutOptions } from '../ops/dropout.js';
 import { add } from '../ops/elementwise.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ForwardContext } from './forward-context.js';
@@ -7,6 +7,8 @@ import { Module } from './module.js';
 /** What normalises the sum, where a norm follows it. */
 export interface Normalisation {
   forward(x: Tensor): Tensor;
+  /** Of dropout(x) + residual; without `drop` nothing is dropped. */
+  forwardSum(x: Tensor, residual: Tensor, drop?: DropoutOptions): Tensor;
 }
 
 /** What joins a sublayer's output and its residual in another way; it has parameters of its own. */
@@ -48,7 +50,7 @@ export class ResidualConnection extends Module {
   forward(x: Tensor, residual: Tensor, context: ForwardContext, norm?: Normalisation): Tensor {
     const drop = context.dropout(this.p);
     if (this.joint) return this.joint.forward(drop ? dropout(x, drop) : x, residual, norm, context);
-    const sum = drop ? dropoutAdd(x, residual, drop) : add(x, residual);
-    return norm ? norm.forward(sum) : sum;
+    if (norm) return norm.forwardSum(x, residual, drop);
+    return drop ? dropoutAdd(x, residual, drop) : add(x, residual);
   }
 }

@@ -8,7 +8,7 @@ export { doraLinear } from './dora-linear.js';
 export { dropout, dropoutAdd } from './dropout.js';
 export { activation, add, div, mul, scale } from './elementwise.js';
 export { gatherRows } from './gather-rows.js';
-export { layerNorm } from './layer-norm.js';
+export { addLayerNorm, layerNorm } from './layer-norm.js';
 export { linear } from './linear.js';
 export { linearCrossEntropy } from './linear-cross-entropy.js';
 export { loraLinear } from './lora-linear.js';

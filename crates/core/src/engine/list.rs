@@ -58,6 +58,8 @@ macro_rules! backend_ops {
             fn nonzeros "nonzeros" (out: u32) -> f64;
 
             fn layer_norm "layerNorm" (x: u32, gamma: u32, beta: u32, eps: f64) -> Handles;
+            fn add_layer_norm "addLayerNorm"
+                (x: u32, residual: u32, p: f64, seed: u32, stream: u32, gamma: u32, beta: u32, eps: f64) -> Handles;
             fn layer_norm_backward "layerNormBackward" (dy: u32, x: u32, stats: u32, gamma: u32, affine: bool) -> Handles;
             fn rms_norm "rmsNorm" (x: u32, gamma: u32, eps: f64) -> Handles;
             fn rms_norm_backward "rmsNormBackward" (dy: u32, x: u32, rstd: u32, gamma: u32, affine: bool) -> Handles;

@@ -23,6 +23,39 @@ impl Engine {
         Ok(vec![self.new_f32(rows, cols, y), self.new_f32(rows, 2, stats)])
     }
 
+    /// Returns `[y, sum, stats]` of the norm of sum = dropout(x) + residual.
+    #[allow(clippy::too_many_arguments)] // one call a sublayer; the binding has no structs
+    pub fn add_layer_norm(
+        &mut self,
+        x: u32,
+        residual: u32,
+        p: f64,
+        seed: u32,
+        stream: u32,
+        gamma: u32,
+        beta: u32,
+        eps: f64,
+    ) -> Result<Handles> {
+        const OP: &str = "addLayerNorm";
+        check_probability(OP, p)?;
+        let (rows, cols) = self.shape(x)?;
+        self.expect(OP, "residual", residual, rows, cols)?;
+        self.expect_len(OP, "gamma", gamma, cols)?;
+        self.expect_len(OP, "beta", beta, cols)?;
+        let mut sum = AlignedBuf::uninit(rows * cols)?;
+        let mut y = AlignedBuf::uninit(rows * cols)?;
+        let mut stats = AlignedBuf::uninit(rows * 2)?;
+        let (x, residual) = (self.f32(OP, x)?, self.f32(OP, residual)?);
+        let (gamma, beta) = (self.f32(OP, gamma)?, self.f32(OP, beta)?);
+        let stream = Stream { seed, stream };
+        layer_norm::forward_of_sum(
+            self.isa, &self.pool, x, residual, p as f32, stream, cols, gamma, beta, eps as f32, &mut sum, &mut y,
+            &mut stats,
+        );
+        let (y, sum) = (self.new_f32(rows, cols, y), self.new_f32(rows, cols, sum));
+        Ok(vec![y, sum, self.new_f32(rows, 2, stats)])
+    }
+
     /// Returns `[dx, dgamma, dbeta]`, the last two 0 unless `affine`.
     pub fn layer_norm_backward(&mut self, dy: u32, x: u32, stats: u32, gamma: u32, affine: bool) -> Result<Handles> {
         const OP: &str = "layerNormBackward";

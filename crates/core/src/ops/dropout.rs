@@ -1,6 +1,6 @@
 //! Inverted dropout (Srivastava et al. 2014) whose mask is a function of the element's number.
 
-use super::{CHUNK, for_chunks};
+use super::{CHUNK, elementwise, for_chunks};
 use crate::rng::Stream;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -64,34 +64,29 @@ fn run<const RESIDUAL: bool>(
     for_chunks(pool, x.len(), CHUNK, |start, len| {
         // SAFETY: chunks are inside `out` and disjoint.
         let out = unsafe { pointer.slice(start, len) };
-        let x = &x[start..start + len];
         let residual = if RESIDUAL { &residual[start..start + len] } else { &[] };
-        dispatch(
-            isa,
-            Dropout::<RESIDUAL> {
-                x,
-                residual,
-                p,
-                stream,
-                start: start as u32,
-                out,
-            },
-        );
+        slice::<RESIDUAL>(isa, &x[start..start + len], residual, p, stream, start as u32, out);
     });
 }
 
-/// `out[i] = 0` where `stream.uniform(i) < p`, else `x[i] / (1 - p)`; both `[n]`. The backward pass is the same function on dy.
-pub fn dropout(isa: Isa, pool: &Pool, x: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
-    run::<false>(isa, pool, x, &[], p, stream, out);
-}
-
-/// The same for elements `start..` of a longer tensor, on the calling thread (for use inside a task).
-pub(crate) fn dropout_slice(isa: Isa, x: &[f32], p: f32, stream: Stream, start: u32, out: &mut [f32]) {
-    assert_eq!(x.len(), out.len(), "dropout: shapes");
-    let residual = &[];
+/// Elements `start..` of a longer tensor, on the calling thread. A function of its own, not inlined, for the size of WebAssembly.
+#[inline(never)]
+fn slice<const RESIDUAL: bool>(
+    isa: Isa,
+    x: &[f32],
+    residual: &[f32],
+    p: f32,
+    stream: Stream,
+    start: u32,
+    out: &mut [f32],
+) {
+    assert!(
+        x.len() == out.len() && (!RESIDUAL || residual.len() == out.len()),
+        "dropout: shapes"
+    );
     dispatch(
         isa,
-        Dropout::<false> {
+        Dropout::<RESIDUAL> {
             x,
             residual,
             p,
@@ -102,9 +97,35 @@ pub(crate) fn dropout_slice(isa: Isa, x: &[f32], p: f32, stream: Stream, start: 
     );
 }
 
+/// `out[i] = 0` where `stream.uniform(i) < p`, else `x[i] / (1 - p)`; both `[n]`. The backward pass is the same function on dy.
+pub fn dropout(isa: Isa, pool: &Pool, x: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
+    run::<false>(isa, pool, x, &[], p, stream, out);
+}
+
+/// The same for elements `start..` of a longer tensor, on the calling thread (for use inside a task).
+pub(crate) fn dropout_slice(isa: Isa, x: &[f32], p: f32, stream: Stream, start: u32, out: &mut [f32]) {
+    slice::<false>(isa, x, &[], p, stream, start, out);
+}
+
 /// `out = residual + dropout(x)`; all `[n]`.
 pub fn dropout_add(isa: Isa, pool: &Pool, x: &[f32], residual: &[f32], p: f32, stream: Stream, out: &mut [f32]) {
     run::<true>(isa, pool, x, residual, p, stream, out);
+}
+
+/// The same for elements `start..` of a longer tensor, on the calling thread (for use inside a task).
+pub(crate) fn dropout_add_slice(
+    isa: Isa,
+    x: &[f32],
+    residual: &[f32],
+    p: f32,
+    stream: Stream,
+    start: u32,
+    out: &mut [f32],
+) {
+    if p == 0.0 {
+        return elementwise::add_into(isa, x, residual, out);
+    }
+    slice::<true>(isa, x, residual, p, stream, start, out);
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ pub fn add(isa: Isa, pool: &Pool, a: &[f32], b: &[f32], out: &mut [f32]) {
     super::map(isa, pool, Add, [a, b], out);
 }
 
+/// The same on the calling thread (for use inside a task).
+pub(crate) fn add_into(isa: Isa, a: &[f32], b: &[f32], out: &mut [f32]) {
+    super::map_into(isa, Add, [a, b], out);
+}
+
 /// `y += scale * x`; both `[n]`.
 pub fn add_in_place(isa: Isa, pool: &Pool, y: &mut [f32], x: &[f32], scale: f32) {
     super::map_in_place(isa, pool, AddScaled(scale), y, x);

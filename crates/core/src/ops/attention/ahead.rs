@@ -48,6 +48,9 @@ impl Ahead {
 
     /// Asks for the next part.
     pub fn ask(&mut self) {
+        if cfg!(not(target_arch = "x86_64")) {
+            return; // `prefetch` does nothing there
+        }
         let (calls, of) = self.calls;
         self.calls.0 = calls + 1;
         let until = self.rows * (calls + 1).min(of) / of;
