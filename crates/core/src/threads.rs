@@ -58,6 +58,11 @@ impl Pool {
         4 * self.threads
     }
 
+    /// The task that the thread of `task` probably gets next: they are taken in turn, mostly.
+    pub(crate) fn likely_after(&self, task: usize) -> usize {
+        task + self.threads
+    }
+
     /// Calls `task(i)` once for every i in `0..count`, on all threads, and returns when all are done.
     /// Panics (on the calling thread) if a task panicked.
     pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {

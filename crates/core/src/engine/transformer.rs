@@ -18,7 +18,7 @@ impl Engine {
         let mut stats = AlignedBuf::uninit(rows * 2)?;
         let (x, gamma, beta) = (self.f32(OP, x)?, self.f32(OP, gamma)?, self.f32(OP, beta)?);
         layer_norm::forward(
-            self.isa, &self.pool, x, cols, gamma, beta, eps as f32, &mut y, &mut stats,
+            self.isa, &self.pool, x, None, cols, gamma, beta, eps as f32, &mut y, &mut stats,
         );
         Ok(vec![self.new_f32(rows, cols, y), self.new_f32(rows, 2, stats)])
     }
@@ -45,11 +45,23 @@ impl Engine {
         let mut sum = AlignedBuf::uninit(rows * cols)?;
         let mut y = AlignedBuf::uninit(rows * cols)?;
         let mut stats = AlignedBuf::uninit(rows * 2)?;
-        let (x, residual) = (self.f32(OP, x)?, self.f32(OP, residual)?);
-        let (gamma, beta) = (self.f32(OP, gamma)?, self.f32(OP, beta)?);
-        let stream = Stream { seed, stream };
-        layer_norm::forward_of_sum(
-            self.isa, &self.pool, x, residual, p as f32, stream, cols, gamma, beta, eps as f32, &mut sum, &mut y,
+        let (x, gamma, beta) = (self.f32(OP, x)?, self.f32(OP, gamma)?, self.f32(OP, beta)?);
+        let residual = layer_norm::Residual {
+            values: self.f32(OP, residual)?,
+            p: p as f32,
+            stream: Stream { seed, stream },
+            sum: &mut sum,
+        };
+        layer_norm::forward(
+            self.isa,
+            &self.pool,
+            x,
+            Some(residual),
+            cols,
+            gamma,
+            beta,
+            eps as f32,
+            &mut y,
             &mut stats,
         );
         let (y, sum) = (self.new_f32(rows, cols, y), self.new_f32(rows, cols, sum));

@@ -60,8 +60,7 @@ impl Rhs<'_> {
         }
     }
 
-    /// The product of `count` blocks of rows, each [rows, n] of its own. `then` gets
-    /// each part when it is finished: the number of its block, its columns.
+    /// The product of `count` blocks of rows, each [rows, n] of its own. `then` gets each part when it is finished: the number of its block, its columns.
     ///
     /// # Safety
     /// `block(i).out` has `rows` rows of `n` values that nothing else touches meanwhile.
@@ -113,8 +112,7 @@ impl Rhs<'_> {
                     // Neighbouring tasks share the chunk of B: it is read from memory once, and from L3 by the second thread.
                     let (chunk, index) = (task / count, task % count);
                     let first = chunk * panels;
-                    // Threads take tasks in turn, mostly.
-                    let next = (task + pool.threads()) / count * panels;
+                    let next = pool.likely_after(task) / count * panels;
                     let next = if next < all { next } else { first };
                     run(index, b, first..all.min(first + panels), next, 0);
                 });

@@ -47,6 +47,13 @@ impl<const RESIDUAL: bool> Kernel for Dropout<'_, RESIDUAL> {
     }
 }
 
+fn check<const RESIDUAL: bool>(x: &[f32], residual: &[f32], out: &[f32]) {
+    assert!(
+        x.len() == out.len() && (!RESIDUAL || residual.len() == out.len()),
+        "dropout: shapes"
+    );
+}
+
 fn run<const RESIDUAL: bool>(
     isa: Isa,
     pool: &Pool,
@@ -56,10 +63,7 @@ fn run<const RESIDUAL: bool>(
     stream: Stream,
     out: &mut [f32],
 ) {
-    assert!(
-        x.len() == out.len() && (!RESIDUAL || residual.len() == out.len()),
-        "dropout: shapes"
-    );
+    check::<RESIDUAL>(x, residual, out);
     let pointer = SendPtr::new(out);
     for_chunks(pool, x.len(), CHUNK, |start, len| {
         // SAFETY: chunks are inside `out` and disjoint.
@@ -80,10 +84,7 @@ fn slice<const RESIDUAL: bool>(
     start: u32,
     out: &mut [f32],
 ) {
-    assert!(
-        x.len() == out.len() && (!RESIDUAL || residual.len() == out.len()),
-        "dropout: shapes"
-    );
+    check::<RESIDUAL>(x, residual, out);
     dispatch(
         isa,
         Dropout::<RESIDUAL> {

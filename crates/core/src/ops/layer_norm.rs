@@ -86,39 +86,27 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Rows on the calling thread. A function of its own, not inlined, for the size of WebAssembly.
-#[inline(never)]
-fn normalise(
-    isa: Isa,
-    x: &[f32],
-    cols: usize,
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    out: &mut [f32],
-    stats: &mut [f32],
-) {
-    dispatch(
-        isa,
-        Forward {
-            x,
-            cols,
-            gamma,
-            beta,
-            eps,
-            out,
-            stats,
-        },
-    );
+/// What is added before the norm, while the rows are in the cache. As one call 8 rows of 768 take 4.8 us and not 5.5, with dropout 7.3 and not 7.8; with
+/// 805 rows, where memory is what takes time, there is no difference (Emerald Rapids).
+pub struct Residual<'a> {
+    /// `[rows, cols]`
+    pub values: &'a [f32],
+    /// Dropout of x before the sum, as in [`dropout`].
+    pub p: f32,
+    pub stream: Stream,
+    /// `[rows, cols]` receives dropout(x) + values.
+    pub sum: &'a mut [f32],
 }
 
-/// `out = (x - mean) / sqrt(var + eps) * gamma + beta` for each row, with the biased variance, in two passes.
+/// `out = (x - mean) / sqrt(var + eps) * gamma + beta` for each row, with the biased variance, in two passes; of the sum in place of x where there is a
+/// residual.
 ///
 /// x, out `[rows, cols]`; gamma, beta `[cols]`; stats `[rows, 2]` receives mean and 1/sqrt(var + eps).
 pub fn forward(
     isa: Isa,
     pool: &Pool,
     x: &[f32],
+    residual: Option<Residual>,
     cols: usize,
     gamma: &[f32],
     beta: &[f32],
@@ -129,54 +117,34 @@ pub fn forward(
     let rows = stats.len() / 2;
     assert!(x.len() == rows * cols && out.len() == x.len(), "layer_norm: shapes");
     assert!(gamma.len() == cols && beta.len() == cols, "layer_norm: parameters");
+    let residual = residual.map(|Residual { values, p, stream, sum }| {
+        assert!(values.len() == x.len() && sum.len() == x.len(), "layer_norm: residual");
+        (values, p, stream, SendPtr::new(sum))
+    });
     let (out, stats) = (SendPtr::new(out), SendPtr::new(stats));
     for_chunks(pool, rows, rows_per_task(cols), |start, len| {
-        // SAFETY: tasks have disjoint rows, inside the slices.
-        let (out, stats) = unsafe { (out.slice(start * cols, len * cols), stats.slice(start * 2, len * 2)) };
-        let x = &x[start * cols..(start + len) * cols];
-        normalise(isa, x, cols, gamma, beta, eps, out, stats);
-    });
-}
-
-/// The same of `sum = dropout(x) + residual`, whose rows are still in the cache when they are normalised. As one call 8 rows of 768 take 4.8 us and not
-/// 5.5, with dropout 7.3 and not 7.8; with 805 rows, where memory is what takes time, there is no difference (Emerald Rapids).
-///
-/// x, residual, sum, out `[rows, cols]`; p and stream as in [`dropout`]; the rest as above.
-pub fn forward_of_sum(
-    isa: Isa,
-    pool: &Pool,
-    x: &[f32],
-    residual: &[f32],
-    p: f32,
-    stream: Stream,
-    cols: usize,
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    sum: &mut [f32],
-    out: &mut [f32],
-    stats: &mut [f32],
-) {
-    let rows = stats.len() / 2;
-    assert!(
-        [x.len(), residual.len(), sum.len(), out.len()] == [rows * cols; 4],
-        "layer_norm: shapes"
-    );
-    assert!(gamma.len() == cols && beta.len() == cols, "layer_norm: parameters");
-    let (sum, out, stats) = (SendPtr::new(sum), SendPtr::new(out), SendPtr::new(stats));
-    for_chunks(pool, rows, rows_per_task(cols), |start, len| {
         let here = start * cols..(start + len) * cols;
-        // SAFETY: tasks have disjoint rows, inside the slices.
-        let (sum, out, stats) = unsafe {
-            (
-                sum.slice(here.start, here.len()),
-                out.slice(here.start, here.len()),
-                stats.slice(start * 2, len * 2),
-            )
-        };
-        let first = here.start as u32;
-        dropout::dropout_add_slice(isa, &x[here.clone()], &residual[here], p, stream, first, sum);
-        normalise(isa, sum, cols, gamma, beta, eps, out, stats);
+        let mut x = &x[here.clone()];
+        if let Some((values, p, stream, sum)) = residual {
+            // SAFETY: tasks have disjoint rows, inside the slice.
+            let sum = unsafe { sum.slice(here.start, here.len()) };
+            dropout::dropout_add_slice(isa, x, &values[here.clone()], p, stream, here.start as u32, sum);
+            x = sum;
+        }
+        // SAFETY: as above.
+        let (out, stats) = unsafe { (out.slice(here.start, here.len()), stats.slice(start * 2, len * 2)) };
+        dispatch(
+            isa,
+            Forward {
+                x,
+                cols,
+                gamma,
+                beta,
+                eps,
+                out,
+                stats,
+            },
+        );
     });
 }
 
@@ -388,7 +356,7 @@ mod tests {
             gradient.extend(numeric_gradient(&wb, |b| loss(&wx, &wg, b)));
             let run = |isa: Isa, pool: &Pool| {
                 let (mut y, mut stats) = (vec![0.0; rows * cols], vec![0.0; rows * 2]);
-                forward(isa, pool, &x, cols, &gamma, &beta, eps, &mut y, &mut stats);
+                forward(isa, pool, &x, None, cols, &gamma, &beta, eps, &mut y, &mut stats);
                 (y, stats)
             };
             for y in everywhere(|isa, pool| run(isa, pool).0) {
@@ -434,14 +402,29 @@ mod tests {
                     let (mut sum, mut y, mut stats) =
                         (vec![0.0; rows * cols], vec![0.0; rows * cols], vec![0.0; rows * 2]);
                     dropout::dropout_add(isa, pool, &x, &residual, p, stream, &mut sum);
-                    forward(isa, pool, &sum, cols, &gamma, &beta, 1e-5, &mut y, &mut stats);
+                    forward(isa, pool, &sum, None, cols, &gamma, &beta, 1e-5, &mut y, &mut stats);
                     [sum, y, stats].concat()
                 });
                 let made = everywhere(|isa, pool| {
                     let (mut sum, mut y, mut stats) =
                         (vec![9.0; rows * cols], vec![9.0; rows * cols], vec![9.0; rows * 2]);
-                    forward_of_sum(
-                        isa, pool, &x, &residual, p, stream, cols, &gamma, &beta, 1e-5, &mut sum, &mut y, &mut stats,
+                    let residual = Residual {
+                        values: &residual,
+                        p,
+                        stream,
+                        sum: &mut sum,
+                    };
+                    forward(
+                        isa,
+                        pool,
+                        &x,
+                        Some(residual),
+                        cols,
+                        &gamma,
+                        &beta,
+                        1e-5,
+                        &mut y,
+                        &mut stats,
                     );
                     [sum, y, stats].concat()
                 });
@@ -455,7 +438,18 @@ mod tests {
         let x: Vec<f32> = (0..100).map(|i| 10_000.0 + (i % 2) as f32).collect();
         for y in everywhere(|isa, pool| {
             let (mut y, mut stats) = (vec![0.0; 100], vec![0.0; 2]);
-            forward(isa, pool, &x, 100, &[1.0; 100], &[0.0; 100], 0.0, &mut y, &mut stats);
+            forward(
+                isa,
+                pool,
+                &x,
+                None,
+                100,
+                &[1.0; 100],
+                &[0.0; 100],
+                0.0,
+                &mut y,
+                &mut stats,
+            );
             y
         }) {
             assert!(

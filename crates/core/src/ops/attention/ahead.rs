@@ -16,11 +16,6 @@ pub(super) struct Ahead {
     /// Distance between rows, and the columns of a head.
     width: usize,
     dim: usize,
-    /// Where it is: a matrix and a row of it.
-    at: (usize, usize),
-    /// Rows of all matrices.
-    rows: usize,
-    asked: usize,
     /// Calls of [`Ahead::ask`] until now and in all.
     calls: (usize, usize),
 }
@@ -34,9 +29,6 @@ impl Ahead {
             matrices: all,
             width,
             dim,
-            at: (0, 0),
-            rows: matrices.iter().map(|&(_, rows)| rows).sum(),
-            asked: 0,
             calls: (0, calls),
         }
     }
@@ -51,19 +43,18 @@ impl Ahead {
         if cfg!(not(target_arch = "x86_64")) {
             return; // `prefetch` does nothing there
         }
-        let (calls, of) = self.calls;
-        self.calls.0 = calls + 1;
-        let until = self.rows * (calls + 1).min(of) / of;
-        while self.asked < until {
-            let (matrix, row) = self.at;
-            let (first, rows) = self.matrices[matrix];
-            if row == rows {
-                self.at = (matrix + 1, 0);
-                continue;
+        let (call, of) = self.calls;
+        self.calls.0 = of.min(call + 1);
+        // Rows of all matrices, one after the other.
+        let all: usize = self.matrices.iter().map(|&(_, rows)| rows).sum();
+        let (from, until) = (all * call / of, all * self.calls.0 / of);
+        let mut before = 0;
+        for (first, rows) in self.matrices {
+            let part = [from, until].map(|row| row.saturating_sub(before).min(rows));
+            for row in part[0]..part[1] {
+                prefetch(Cache::L2, first.wrapping_add(row * self.width), self.dim);
             }
-            prefetch(Cache::L2, first.wrapping_add(row * self.width), self.dim);
-            self.at.1 = row + 1;
-            self.asked += 1;
+            before += rows;
         }
     }
 }
@@ -77,10 +68,9 @@ pub(super) fn run_tasks(pool: &Pool, count: usize, task: &(dyn Fn(usize, Option<
     pool.run(count.div_ceil(group), &|index| {
         let tasks = index * group..count.min((index + 1) * group);
         for at in tasks.clone() {
-            // Threads take groups in turn, mostly.
             let next = match at + 1 < tasks.end {
                 true => at + 1,
-                false => (index + pool.threads()) * group,
+                false => pool.likely_after(index) * group,
             };
             task(at, Some(next).filter(|&next| next < count));
         }
