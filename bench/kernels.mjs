@@ -1,5 +1,5 @@
 // npm run bench: the product kernels against the machine's limits, PyTorch and our own dense product. The Rust side is
-// crates/core/benches/kernels.rs, the peer peers/torch-kernels.py; both answer one work a line, and are asked in turn.
+// crates/core/benches/kernels/main.rs, the peer peers/torch-kernels.py; both answer one work a line, and are asked in turn.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { benchOptions, numberFrom } from './options.mjs';

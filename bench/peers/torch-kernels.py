@@ -1,4 +1,4 @@
-"""PyTorch's side of `npm run bench`: reads one work a line, answers its best seconds (see crates/core/benches/kernels.rs)."""
+"""PyTorch's side of `npm run bench`: reads one work a line, answers its best seconds (see crates/core/benches/kernels/main.rs)."""
 
 import sys
 import time
