@@ -7,7 +7,6 @@ use super::mlp::{Finished, MlpSettings, check_width, gather_pattern, measure};
 use super::tensors::Data;
 use super::{Engine, Handles};
 use crate::Result;
-use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::ops::activation::{self, ActivationKind};
 use crate::ops::elementwise;
@@ -33,11 +32,12 @@ impl Engine {
         check_width(OP, cols)?;
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, pre, up) = (self.isa, &self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
-        let finished = self.each_block(rows.div_ceil(ROW_BLOCK), |block| {
-            let part = block * ROW_BLOCK * cols..((block + 1) * ROW_BLOCK).min(rows) * cols;
+        let block_rows = settings.blocking.rows;
+        let finished = self.each_block(rows.div_ceil(block_rows), |block| {
+            let part = block * block_rows * cols..((block + 1) * block_rows).min(rows) * cols;
             finish(isa, settings, &pre[part.clone()], &up[part], cols)
         });
-        let mut results = self.collect(rows, cols, finished, 0)?;
+        let mut results = self.collect(rows, cols, block_rows, finished, 0)?;
         results.truncate(3);
         Ok(results)
     }
@@ -66,10 +66,11 @@ impl Engine {
         self.expect(OP, "pre", pre, rows, cols)?;
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, o) = (self.isa, self.activations(OP, out)?);
+        let block_rows = o.block_rows;
         let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, settings)?;
         let (pre, up) = (&self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
         let blocks = self.each_block(o.blocks.len(), |index| {
-            let first = index * ROW_BLOCK * cols;
+            let first = index * block_rows * cols;
             match &o.blocks[index] {
                 Block::Compact {
                     row_starts, indices, ..
@@ -107,8 +108,11 @@ impl Engine {
         });
         let (d_pre, d_up) = blocks.into_iter().map(|[d_pre, d_up]| (d_pre, d_up)).unzip();
         let mut insert = |blocks| {
-            self.tensors
-                .insert(rows, cols, Data::Activations(Activations::new(rows, cols, blocks)))
+            self.tensors.insert(
+                rows,
+                cols,
+                Data::Activations(Activations::new(rows, cols, block_rows, blocks)),
+            )
         };
         Ok(vec![insert(d_pre), insert(d_up)])
     }
@@ -124,7 +128,7 @@ fn finish(isa: Isa, settings: MlpSettings, pre: &[f32], up: &[f32], cols: usize)
     // a zero that the cutoff made has none.
     let lossless = settings.cutoff > 0.0 || count_nonzeros(isa, &o) == open;
     settings.cut(isa, &mut o);
-    let crossover = if lossless { settings.crossover } else { NEVER };
+    let crossover = if lossless { settings.blocking.crossover } else { NEVER };
     measure(isa, &o, pre, cols, settings.element, crossover)
 }
 

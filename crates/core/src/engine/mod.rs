@@ -20,7 +20,7 @@ mod transformer;
 use crate::Result;
 use crate::matmul::Precision;
 use crate::simd::Isa;
-use crate::sparse::crossover;
+use crate::sparse::Blocking;
 use crate::threads::{Pool, Seat};
 use tensors::Tensors;
 
@@ -33,7 +33,7 @@ pub struct Engine {
     pub(crate) pool: Pool,
     pub(crate) tensors: Tensors,
     /// Density above which MLP activations stay dense: by the dense product that frozen weights of this engine take.
-    pub(crate) crossover: f32,
+    pub(crate) blocking: Blocking,
 }
 
 impl Engine {
@@ -57,7 +57,7 @@ impl Engine {
             isa,
             pool: Pool::new(threads),
             tensors: Tensors::default(),
-            crossover: crossover(isa, Precision::F32),
+            blocking: Blocking::of(isa, Precision::F32),
         })
     }
 

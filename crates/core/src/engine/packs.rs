@@ -3,7 +3,7 @@
 use super::Engine;
 use super::tensors::{Data, Tensor};
 use crate::matmul::{PackedB, Precision, Rhs};
-use crate::sparse::{BlockKinds, Weight, crossover};
+use crate::sparse::{BlockKinds, Blocking, Weight};
 use crate::{Error, Result};
 
 /// The forms of a weight `[out, in]`.
@@ -193,7 +193,7 @@ impl Engine {
             });
         };
         // A model's weights are of one precision.
-        self.crossover = crossover(self.isa, precision);
+        self.blocking = Blocking::of(self.isa, precision);
         let tensor = self.tensors.get(weight)?;
         if matches!(tensor.data, Data::Frozen) && tensor.packs.stored()?.precision() == precision {
             return Ok(weight);

@@ -58,6 +58,15 @@ impl Accumulate {
 /// by the tile of every instruction set.
 pub const ROW_BLOCK: usize = 48;
 
+/// Rows of a task for weights of `precision`: [`ROW_BLOCK`], or more where the CPU multiplies bf16 itself.
+pub fn block_rows(isa: Isa, precision: Precision) -> usize {
+    if pairs::are_used(isa, precision) {
+        pairs::TASK_ROWS
+    } else {
+        ROW_BLOCK
+    }
+}
+
 /// Columns of a task (BLIS `NC`) for many rows. More make a task use its copy of A longer, fewer share out better: of 256, 384 and
 /// 768, 384 was the fastest (2-4 % over 256) at both K = 768 and K = 3072.
 const COLUMNS_MANY: usize = 384;
@@ -169,7 +178,7 @@ pub fn matmul_parts<'b>(
     }
 }
 
-/// As [`matmul`] in blocks of [`ROW_BLOCK`] rows: each finished block [rows, n], bias added, goes to `sink(first row, block)` while
+/// As [`matmul`] in blocks of [`PackedB::block_rows`] rows: each finished block [rows, n], bias added, goes to `sink(its number, block)` while
 /// it is in the cache, and is not stored elsewhere. `sink` may change it in place.
 ///
 /// # Panics
@@ -185,9 +194,10 @@ pub fn matmul_row_blocks(
 ) {
     assert_eq!(a.len(), m * b.k, "matmul_row_blocks: a");
     assert!(bias.is_none_or(|bias| bias.len() == b.n), "matmul_row_blocks: bias");
-    let blocks = m.div_ceil(ROW_BLOCK);
+    let block_rows = b.block_rows();
+    let blocks = m.div_ceil(block_rows);
     let rows = |index: usize| {
-        let rows = index * ROW_BLOCK..m.min((index + 1) * ROW_BLOCK);
+        let rows = index * block_rows..m.min((index + 1) * block_rows);
         (rows.len(), &a[rows.start * b.k..rows.end * b.k])
     };
     let narrow = NarrowRows::new(isa, pool, b, b.k, blocks, &rows);
@@ -207,14 +217,12 @@ pub fn matmul_row_blocks(
             ldo: b.n,
         }
         .run(isa);
-        index * ROW_BLOCK
     };
     if pool.threads() == 1 || blocks >= MANY_BLOCKS * pool.threads() {
         return pool.run(blocks, &|index| {
-            let rows = ROW_BLOCK.min(m - index * ROW_BLOCK);
-            with_scratch(rows * b.n, |scratch| {
-                let row = task(index, 0..b.panels(), scratch.as_mut_ptr());
-                sink(row, scratch);
+            with_scratch(rows(index).0 * b.n, |scratch| {
+                task(index, 0..b.panels(), scratch.as_mut_ptr());
+                sink(index, scratch);
             });
         });
     }
@@ -227,13 +235,12 @@ pub fn matmul_row_blocks(
     pool.run(blocks * chunks, &|index| {
         let (block, chunk) = (index / chunks, index % chunks);
         let first = chunk * panels;
-        let at = block * ROW_BLOCK * b.n;
+        let at = block * block_rows * b.n;
         // SAFETY: in range; tasks write disjoint columns of disjoint rows.
-        let row = task(block, first..b.panels().min(first + panels), unsafe { target.at(at) });
+        task(block, first..b.panels().min(first + panels), unsafe { target.at(at) });
         if unfinished[block].fetch_sub(1, Ordering::AcqRel) == 1 {
-            let rows = ROW_BLOCK.min(m - row);
             // SAFETY: in range, and the count says that every task of the block is done with it.
-            sink(row, unsafe { target.slice(at, rows * b.n) });
+            sink(block, unsafe { target.slice(at, rows(block).0 * b.n) });
         }
     });
 }

@@ -176,7 +176,7 @@ impl PackedB {
         n: usize,
         fill: impl Fn(&mut [f32], usize, usize, usize) + Sync,
     ) -> Result<PackedB> {
-        let in_pairs = precision == Precision::Bf16 && isa.bf16_unit().is_some();
+        let in_pairs = pairs::are_used(isa, precision);
         let mut packed = PackedB::uninit(Shape::stored(isa, precision), precision, in_pairs, k, n)?;
         packed.fill_panels(pool, fill);
         Ok(packed)
@@ -315,14 +315,18 @@ impl PackedB {
         many.min(COLUMNS_FEW * blocks)
     }
 
-    /// Row tiles of a task.
-    pub(super) fn task_tiles(&self) -> usize {
-        let rows = if self.is_in_pairs() {
+    /// Rows of A that are a task's: see [`super::block_rows`].
+    pub fn block_rows(&self) -> usize {
+        if self.is_in_pairs() {
             pairs::TASK_ROWS
         } else {
             ROW_BLOCK
-        };
-        rows / self.shape.mr
+        }
+    }
+
+    /// Row tiles of a task.
+    pub(super) fn task_tiles(&self) -> usize {
+        self.block_rows() / self.shape.mr
     }
 
     /// Blocks of rows that are tasks of a product of `rows` rows, see [`super::matmul_parts`].

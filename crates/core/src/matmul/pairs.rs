@@ -5,7 +5,7 @@
 
 use super::block::Block;
 use super::pack::PackedB;
-use super::stored::{StoredBuf, from_bf16, to_bf16};
+use super::stored::{Precision, StoredBuf, from_bf16, to_bf16};
 use super::tile::{self, Target};
 use super::with_scratch;
 use crate::simd::Isa;
@@ -19,6 +19,11 @@ pub(super) const TASK_ROWS: usize = 96;
 
 /// K is a multiple of this: the depth of AMX's tiles.
 const DEPTH: usize = 32;
+
+/// Whether a weight of `precision` is stored in pairs.
+pub(super) fn are_used(isa: Isa, precision: Precision) -> bool {
+    precision == Precision::Bf16 && isa.bf16_unit().is_some()
+}
 
 /// K with the padding of pairs.
 pub(super) fn padded(k: usize) -> usize {

@@ -128,10 +128,12 @@ fn row_blocks_give_the_product() {
                 .map(|(e, x)| x + bias[e % n] as f64)
                 .collect();
             let packed = PackedB::from_columns(isa, &pools[0], &b, k, n).unwrap();
+            let block_rows = packed.block_rows();
             let results = [0, 1].map(|i| {
                 let found = std::sync::Mutex::new(vec![f32::NAN; m * n]);
-                matmul_row_blocks(isa, &pools[i], &a, m, &packed, Some(&bias), &|row, block| {
-                    assert_eq!((row % ROW_BLOCK, block.len()), (0, ROW_BLOCK.min(m - row) * n));
+                matmul_row_blocks(isa, &pools[i], &a, m, &packed, Some(&bias), &|index, block| {
+                    let row = index * block_rows;
+                    assert_eq!(block.len(), block_rows.min(m - row) * n);
                     found.lock().unwrap()[row * n..][..block.len()].copy_from_slice(block);
                 });
                 found.into_inner().unwrap()
@@ -401,8 +403,8 @@ fn bf16_units_keep_nan_and_take_row_blocks() {
             );
         }
         let found = std::sync::Mutex::new(vec![0.0; m * n]);
-        matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|row, block| {
-            found.lock().unwrap()[row * n..][..block.len()].copy_from_slice(block);
+        matmul_row_blocks(isa, &pool, &a, m, &packed, None, &|index, block| {
+            found.lock().unwrap()[index * packed.block_rows() * n..][..block.len()].copy_from_slice(block);
         });
         for (e, (x, &y)) in found.into_inner().unwrap().iter().zip(&out).enumerate() {
             assert!(

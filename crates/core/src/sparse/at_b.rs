@@ -4,17 +4,20 @@
 //! neuron n fired. Adding to the rows of the result in the order of the tokens instead stores as much as it loads: twice as slow.
 
 use super::{Activations, Block, Weight, collect_tasks, dense_blocks, zero_skip};
-use crate::matmul::{Accumulate, PackedB, ROW_BLOCK, matmul_at_b};
+use crate::matmul::{Accumulate, PackedB, matmul_at_b};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::threads::Pool;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Row blocks that one transposed pattern holds, so that its columns (the rows of o) fit in u16.
-const PASS: usize = u16::MAX as usize / ROW_BLOCK;
+/// Rows of o that one transposed pattern holds at most, so that its columns fit in u16.
+const MOST_ROWS: usize = u16::MAX as usize;
 
-/// Blocks of [`ROW_BLOCK`] neurons that one task sorts: each task looks up its range in every row, so there are few.
+/// Neurons in a block of the transposed pattern.
+const NEURONS: usize = 48;
+
+/// Blocks of neurons that one task sorts: each task looks up its range in every row, so there are few.
 const SORTED: usize = 8;
 
 /// out [cols, d] = oᵀ · x, with x [rows, d].
@@ -47,9 +50,10 @@ pub fn sparse_at_b(
     if dense.len() == o.blocks.len() {
         return Ok(());
     }
-    for first in (0..o.blocks.len()).step_by(PASS) {
-        let blocks = first..o.blocks.len().min(first + PASS);
-        let rows = first * ROW_BLOCK..o.rows.min(blocks.end * ROW_BLOCK);
+    let pass = (MOST_ROWS / o.block_rows).max(1);
+    for first in (0..o.blocks.len()).step_by(pass) {
+        let blocks = first..o.blocks.len().min(first + pass);
+        let rows = first * o.block_rows..o.rows.min(blocks.end * o.block_rows);
         let x = PackedB::from_columns(isa, pool, &x[rows.start * d..rows.end * d], rows.len(), d)?;
         let x = Weight {
             rows: Some(&x),
@@ -92,7 +96,7 @@ fn dense_product(
         };
         let count = o.rows_in(index);
         left[at * o.cols..][..values.len()].copy_from_slice(values);
-        right[at * d..][..count * d].copy_from_slice(&x[index * ROW_BLOCK * d..][..count * d]);
+        right[at * d..][..count * d].copy_from_slice(&x[index * o.block_rows * d..][..count * d]);
         at += count;
     }
     matmul_at_b(isa, pool, &left, o.cols, &right, d, rows, accumulate, out)
@@ -100,12 +104,12 @@ fn dense_product(
 
 /// The compact blocks of `blocks`, transposed: [o.cols, rows], all compact.
 fn transpose(pool: &Pool, o: &Activations, blocks: Range<usize>, rows: usize) -> Activations {
-    let neurons_per_task = SORTED * ROW_BLOCK;
+    let neurons_per_task = SORTED * NEURONS;
     let sorted = collect_tasks(pool, o.cols.div_ceil(neurons_per_task), &|task| {
         let first = task * neurons_per_task;
         sort(o, blocks.clone(), first..o.cols.min(first + neurons_per_task))
     });
-    Activations::new(o.cols, rows, sorted.into_iter().flatten().collect())
+    Activations::new(o.cols, rows, NEURONS, sorted.into_iter().flatten().collect())
 }
 
 /// The blocks of the transposed pattern for a range of neurons: a counting sort, which keeps the order of the rows.
@@ -128,7 +132,7 @@ fn sort(o: &Activations, blocks: Range<usize>, neurons: Range<usize>) -> Vec<Blo
             let low = start + all.partition_point(|&i| (i as usize) < neurons.start);
             let high = start + all.partition_point(|&i| (i as usize) < neurons.end);
             if low < high {
-                let row = ((index - blocks.start) * ROW_BLOCK + row) as u16;
+                let row = ((index - blocks.start) * o.block_rows + row) as u16;
                 parts.push((row, &indices[low..high], &values[low..high]));
                 indices[low..high]
                     .iter()
@@ -137,7 +141,7 @@ fn sort(o: &Activations, blocks: Range<usize>, neurons: Range<usize>) -> Vec<Blo
         }
     }
     let mut made: Vec<(Vec<u32>, Vec<u16>, Vec<f32>)> = counts
-        .chunks(ROW_BLOCK)
+        .chunks(NEURONS)
         .map(|counts| {
             let mut starts = Vec::with_capacity(counts.len() + 1);
             let mut sum = 0;
@@ -150,13 +154,13 @@ fn sort(o: &Activations, blocks: Range<usize>, neurons: Range<usize>) -> Vec<Blo
         })
         .collect();
     // `counts` becomes the place of each neuron's next entry.
-    for (counts, (starts, ..)) in counts.chunks_mut(ROW_BLOCK).zip(&made) {
+    for (counts, (starts, ..)) in counts.chunks_mut(NEURONS).zip(&made) {
         counts.copy_from_slice(&starts[..counts.len()]);
     }
     for (row, indices, values) in parts {
         for (&index, &value) in indices.iter().zip(values) {
             let neuron = index as usize - neurons.start;
-            let (_, rows, sorted) = &mut made[neuron / ROW_BLOCK];
+            let (_, rows, sorted) = &mut made[neuron / NEURONS];
             let at = counts[neuron] as usize;
             counts[neuron] += 1;
             rows[at] = row;

@@ -1,7 +1,6 @@
 //! Elementwise operations that keep the pattern of MLP activations.
 
 use super::{Activations, Block, collect_tasks};
-use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::ops::{columns, dropout, elementwise};
 use crate::rng::Stream;
@@ -50,7 +49,7 @@ impl Activations {
                     .collect(),
             },
         });
-        Activations::new(self.rows, self.cols, blocks)
+        Activations::new(self.rows, self.cols, self.block_rows, blocks)
     }
 
     /// [`dropout::dropout`] of the dense values, in the same pattern (what is dropped stays in it as a zero).
@@ -58,7 +57,7 @@ impl Activations {
         let scale = 1.0 / (1.0 - p);
         let blocks = collect_tasks(pool, self.blocks.len(), &|index| {
             // Elements are numbered as in [rows, cols], modulo 2^32 as there.
-            let first = index * ROW_BLOCK * self.cols;
+            let first = index * self.block_rows * self.cols;
             match &self.blocks[index] {
                 Block::Dense { values } => {
                     let mut out = AlignedBuf::from(&values[..]);
@@ -86,16 +85,16 @@ impl Activations {
                 }
             }
         });
-        Activations::new(self.rows, self.cols, blocks)
+        Activations::new(self.rows, self.cols, self.block_rows, blocks)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matmul::Precision;
+    use crate::matmul::{Precision, ROW_BLOCK};
     use crate::ops::testing::{everywhere, random};
-    use crate::sparse::crossover;
+    use crate::sparse::Blocking;
 
     /// Sparse in the first block, dense in the second.
     fn mixed(rows: usize, cols: usize) -> Vec<f32> {
@@ -117,7 +116,8 @@ mod tests {
         let (o, factors) = (mixed(rows, cols), random(2, cols));
         let stream = Stream { seed: 3, stream: 4 };
         everywhere(|isa, pool| {
-            let compact = Activations::from_dense(isa, pool, &o, rows, cols, crossover(isa, Precision::F32)).unwrap();
+            let blocking = Blocking::of(isa, Precision::F32);
+            let compact = Activations::from_dense(isa, pool, &o, rows, cols, blocking).unwrap();
             assert!(matches!(compact.blocks[0], Block::Compact { .. }));
             assert!(matches!(compact.blocks[1], Block::Dense { .. }));
             let dropped = compact.dropout(isa, pool, 0.3, stream).to_dense(pool).unwrap();

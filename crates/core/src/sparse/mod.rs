@@ -23,7 +23,7 @@ pub use sampled::sampled;
 pub use zero_skip::zero_skip;
 
 use crate::Result;
-use crate::matmul::{Precision, ROW_BLOCK};
+use crate::matmul::{Precision, block_rows};
 use crate::memory::AlignedBuf;
 use crate::simd::{Bf16Unit, Isa};
 use crate::threads::{Pool, SendPtr};
@@ -31,7 +31,7 @@ use crate::threads::{Pool, SendPtr};
 /// Density above which a block stays dense: where the dense product of weights in `precision` becomes the faster one. Measured at 800 x 3072 x
 /// 768 (zero-skip, sampled): Zen 2 38 and 33 %, Zen 3 34 to 38 and 29 to 31 %, Emerald Rapids (AVX-512) 29 to 35 and 27 to 32 %, with bf16 in the
 /// tiles of AMX 9 to 14 and 7 to 9 %, Zen 4 46 and 34 %, with bf16 by `vdpbf16ps` 34 and 27 %; WebAssembly in Chromium 33 % (zero-skip).
-pub fn crossover(isa: Isa, precision: Precision) -> f32 {
+fn crossover(isa: Isa, precision: Precision) -> f32 {
     match (precision, isa.bf16_unit()) {
         (Precision::Bf16, Some(Bf16Unit::Tiles)) => 0.06,
         (Precision::Bf16, Some(Bf16Unit::Dot)) => 0.22,
@@ -42,12 +42,33 @@ pub fn crossover(isa: Isa, precision: Precision) -> f32 {
 /// A crossover that leaves every block dense.
 pub const NEVER: f32 = -1.0;
 
-/// MLP activations o [rows, cols], cut in blocks of [`ROW_BLOCK`] rows; each block dense or compact by its own measured density.
+/// How activations are cut in blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// Rows of a block. A dense one is a task of the dense product: 48 rows instead of 96 cost it a fifth of its time with AMX.
+    pub rows: usize,
+    /// Density above which a block stays dense.
+    pub crossover: f32,
+}
+
+impl Blocking {
+    /// The fastest for products with weights in `precision`.
+    pub fn of(isa: Isa, precision: Precision) -> Blocking {
+        Blocking {
+            rows: block_rows(isa, precision),
+            crossover: crossover(isa, precision),
+        }
+    }
+}
+
+/// MLP activations o [rows, cols], cut in blocks of rows; each block dense or compact by its own measured density.
 #[derive(Debug)]
 pub struct Activations {
     pub rows: usize,
     /// At most 65,535.
     pub cols: usize,
+    /// Rows of each block but the last, which may have fewer.
+    pub block_rows: usize,
     pub blocks: Vec<Block>,
     /// Exact number of non-zeros, where whoever made them has counted; see [`Activations::nonzeros`].
     pub counted: Option<usize>,
@@ -81,16 +102,17 @@ pub enum RowRef<'a> {
 
 impl Activations {
     /// Of blocks whose non-zeros were not counted.
-    pub fn new(rows: usize, cols: usize, blocks: Vec<Block>) -> Activations {
+    pub fn new(rows: usize, cols: usize, block_rows: usize, blocks: Vec<Block>) -> Activations {
         Activations {
             rows,
             cols,
+            block_rows,
             blocks,
             counted: None,
         }
     }
 
-    /// Cuts `o` [rows, cols] in blocks; `crossover` is the density above which one stays dense (see [`CROSSOVER`]).
+    /// Cuts `o` [rows, cols] in blocks.
     ///
     /// # Errors
     /// No memory.
@@ -103,16 +125,16 @@ impl Activations {
         o: &[f32],
         rows: usize,
         cols: usize,
-        crossover: f32,
+        blocking: Blocking,
     ) -> Result<Activations> {
         assert_eq!(o.len(), rows * cols, "Activations::from_dense: o");
         assert!(cols <= u16::MAX as usize, "Activations::from_dense: cols");
-        let blocks = collect_tasks(pool, rows.div_ceil(ROW_BLOCK), &|index| {
-            let first = index * ROW_BLOCK;
-            let part = &o[first * cols..(first + ROW_BLOCK).min(rows) * cols];
-            compact_block(isa, part, cols, crossover)
+        let blocks = collect_tasks(pool, rows.div_ceil(blocking.rows), &|index| {
+            let first = index * blocking.rows;
+            let part = &o[first * cols..(first + blocking.rows).min(rows) * cols];
+            compact_block(isa, part, cols, blocking.crossover)
         });
-        Ok(Activations::new(rows, cols, blocks))
+        Ok(Activations::new(rows, cols, blocking.rows, blocks))
     }
 
     /// [rows, cols] with the zeros back in place.
@@ -126,7 +148,7 @@ impl Activations {
         pool.run(self.blocks.len(), &|index| {
             let rows = self.rows_in(index);
             // SAFETY: blocks are disjoint ranges of rows that together make up the buffer.
-            let part = unsafe { target.slice(index * ROW_BLOCK * self.cols, rows * self.cols) };
+            let part = unsafe { target.slice(index * self.block_rows * self.cols, rows * self.cols) };
             match &self.blocks[index] {
                 Block::Dense { values } => part.copy_from_slice(values),
                 block => {
@@ -172,7 +194,8 @@ impl Activations {
             ) => row_starts == other_starts && indices == other_indices,
             _ => false,
         };
-        (self.rows, self.cols) == (other.rows, other.cols) && self.blocks.iter().zip(&other.blocks).all(same)
+        (self.rows, self.cols, self.block_rows) == (other.rows, other.cols, other.block_rows)
+            && self.blocks.iter().zip(&other.blocks).all(same)
     }
 
     pub fn kinds(&self) -> BlockKinds {
@@ -197,30 +220,30 @@ impl Activations {
 
     /// Rows of block `index`.
     pub fn rows_in(&self, index: usize) -> usize {
-        ROW_BLOCK.min(self.rows - index * ROW_BLOCK)
+        self.block_rows.min(self.rows - index * self.block_rows)
     }
 
     /// Calls `visit(row, its values)` for every row, in order.
     pub fn for_each_row(&self, mut visit: impl FnMut(usize, RowRef<'_>)) {
         for (index, block) in self.blocks.iter().enumerate() {
             for row in 0..self.rows_in(index) {
-                visit(index * ROW_BLOCK + row, block.row(row, self.cols));
+                visit(index * self.block_rows + row, block.row(row, self.cols));
             }
         }
     }
 
     /// Calls `change(row, indices (None: every column), values)` for every row, on all threads.
     pub fn par_rows_mut(&mut self, pool: &Pool, change: &(dyn Fn(usize, Option<&[u16]>, &mut [f32]) + Sync)) {
-        let (rows, cols) = (self.rows, self.cols);
+        let (rows, cols, block_rows) = (self.rows, self.cols, self.block_rows);
         self.counted = None;
         let blocks = SendPtr::new(&mut self.blocks);
-        pool.run(rows.div_ceil(ROW_BLOCK), &|index| {
+        pool.run(rows.div_ceil(block_rows), &|index| {
             // SAFETY: each task changes the block of its own index (`rows` gave the number of blocks, see `check`).
             let block = unsafe { &mut blocks.slice(index, 1)[0] };
-            for row in 0..ROW_BLOCK.min(rows - index * ROW_BLOCK) {
+            for row in 0..block_rows.min(rows - index * block_rows) {
                 match block {
                     Block::Dense { values } => {
-                        change(index * ROW_BLOCK + row, None, &mut values[row * cols..][..cols]);
+                        change(index * block_rows + row, None, &mut values[row * cols..][..cols]);
                     }
                     Block::Compact {
                         row_starts,
@@ -229,7 +252,7 @@ impl Activations {
                     } => {
                         let range = row_starts[row] as usize..row_starts[row + 1] as usize;
                         change(
-                            index * ROW_BLOCK + row,
+                            index * block_rows + row,
                             Some(&indices[range.clone()]),
                             &mut values[range],
                         );
@@ -245,7 +268,12 @@ impl Activations {
     /// # Panics
     /// When a block does not fit the shape.
     fn check(&self) {
-        assert_eq!(self.blocks.len(), self.rows.div_ceil(ROW_BLOCK), "Activations: blocks");
+        assert!(self.block_rows > 0, "Activations: rows of a block");
+        assert_eq!(
+            self.blocks.len(),
+            self.rows.div_ceil(self.block_rows),
+            "Activations: blocks"
+        );
         for (index, block) in self.blocks.iter().enumerate() {
             let rows = self.rows_in(index);
             match block {
@@ -306,13 +334,15 @@ impl Block {
 }
 
 /// Blocks of rows that pass over one tile (or group) of the weight while it is in L2. Long chunks fetch each tile from L3 fewer times:
-/// against 8 blocks, 17 were 4-10 % faster at every density. They are cut shorter only where `tiles` alone give the threads too few
+/// against 384 rows, 816 were 4-10 % faster at every density. They are cut shorter only where `tiles` alone give the threads too few
 /// tasks; a row's result does not depend on its chunk.
-fn blocks_per_chunk(pool: &Pool, blocks: usize, tiles: usize) -> usize {
-    const LONGEST: usize = 20;
+fn blocks_per_chunk(pool: &Pool, o: &Activations, tiles: usize) -> usize {
+    const MOST_ROWS: usize = 960;
     let wanted = pool.wanted_tasks().div_ceil(tiles.max(1));
-    let chunks = blocks
-        .div_ceil(LONGEST)
+    let blocks = o.blocks.len();
+    let chunks = o
+        .rows
+        .div_ceil(MOST_ROWS)
         .max(if pool.threads() > 1 { wanted } else { 1 });
     blocks.div_ceil(chunks.max(1)).max(1)
 }

@@ -1,7 +1,7 @@
 //! (dy · Nᵀ) at the positions of a pattern: the gradient of activations, computed only where they are active.
 
 use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
-use crate::matmul::{Accumulate, PackedB, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
+use crate::matmul::{Accumulate, PackedB, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::AlignedBuf;
 use crate::simd::{Isa, Kernel, Simd, dispatch};
 use crate::threads::{Pool, SendPtr};
@@ -65,7 +65,7 @@ pub fn sampled(isa: Isa, pool: &Pool, dy: &[f32], pattern: &Activations, w: Weig
         .collect();
     let group = group_of(isa, d);
     let groups = cols.div_ceil(group);
-    let chunk = blocks_per_chunk(pool, blocks.len(), groups);
+    let chunk = blocks_per_chunk(pool, pattern, groups);
     let chunks = if is_compact { blocks.len().div_ceil(chunk) } else { 0 };
     if let Some(w) = w.rows {
         pool.run(chunks * groups, &|task| {
@@ -99,7 +99,7 @@ pub fn sampled(isa: Isa, pool: &Pool, dy: &[f32], pattern: &Activations, w: Weig
                     let index = dense_blocks[dense_block];
                     let rows = pattern.rows_in(index);
                     RowBlock {
-                        a: &dy[index * ROW_BLOCK * d..][..rows * d],
+                        a: &dy[index * pattern.block_rows * d..][..rows * d],
                         rows,
                         tiles: dense.pack().tiles(rows),
                         out: targets[index].at(0),
@@ -109,7 +109,7 @@ pub fn sampled(isa: Isa, pool: &Pool, dy: &[f32], pattern: &Activations, w: Weig
             );
         }
     }
-    Ok(Activations::new(rows, cols, blocks))
+    Ok(Activations::new(rows, cols, pattern.block_rows, blocks))
 }
 
 /// The compact blocks of a chunk at the neurons of a group.
@@ -159,7 +159,7 @@ impl Group<'_> {
                 // Indices rise within a row.
                 let low = all.partition_point(|&i| (i as usize) < self.neurons.start);
                 let high = low + all[low..].partition_point(|&i| (i as usize) < self.neurons.end);
-                let dy = &self.dy[(index * ROW_BLOCK + row) * self.w.n..][..self.w.n];
+                let dy = &self.dy[(index * self.pattern.block_rows + row) * self.w.n..][..self.w.n];
                 let mut i = low;
                 // SAFETY: `Activations::check` saw that the indices are in range; positions of a group in a row are written by
                 // this task alone.

@@ -26,17 +26,22 @@ fn same(one: &[f32], two: &[f32]) -> bool {
     one.len() == two.len() && one.iter().zip(two).all(|(x, y)| x.to_bits() == y.to_bits())
 }
 
-/// For every instruction set, shape, density and crossover (always compact, by density, always dense).
+fn blocking(rows: usize, crossover: f32) -> Blocking {
+    Blocking { rows, crossover }
+}
+
+/// For every instruction set, shape, density and crossover (always compact, by density, always dense), with blocks of both sizes.
 fn every(check: impl Fn(&str, Isa, &[Pool; 2], (usize, usize, usize), &[f32], &Activations)) {
     let pools = [Pool::new(1), Pool::new(2)];
     for isa in Isa::available() {
         for (rows, neurons, d) in SHAPES {
             for density in DENSITIES {
-                for crossover in [2.0, 0.3, -1.0] {
+                for (crossover, block_rows) in [(2.0, 48), (2.0, 96), (0.3, 48), (0.3, 96), (-1.0, 48), (-1.0, 96)] {
                     let o = sparse_numbers(rows * neurons, density, 7);
-                    let activations = Activations::from_dense(isa, &pools[1], &o, rows, neurons, crossover).unwrap();
+                    let blocking = blocking(block_rows, crossover);
+                    let activations = Activations::from_dense(isa, &pools[1], &o, rows, neurons, blocking).unwrap();
                     let name = format!(
-                        "{} {rows} rows {neurons} neurons of {d} at {density} ({crossover})",
+                        "{} {rows} rows {neurons} neurons of {d} at {density} ({crossover}, blocks of {block_rows})",
                         isa.name()
                     );
                     check(&name, isa, &pools, (rows, neurons, d), &o, &activations);
@@ -70,7 +75,7 @@ fn compaction_and_back() {
             }
         });
         assert_eq!(count, rows);
-        let mut doubled = Activations::from_dense(isa, &pools[0], o, rows, neurons, 0.3).unwrap();
+        let mut doubled = Activations::from_dense(isa, &pools[0], o, rows, neurons, blocking(48, 0.3)).unwrap();
         doubled.par_rows_mut(&pools[1], &|_, _, values| values.iter_mut().for_each(|x| *x *= 2.0));
         let expected: Vec<f32> = o.iter().map(|x| x * 2.0).collect();
         assert!(same(&doubled.to_dense(&pools[0]).unwrap(), &expected), "{name}");
@@ -242,7 +247,7 @@ fn nan_is_a_nonzero_and_propagates() {
         let (rows, neurons, d) = (3, 40, 36);
         let mut o = vec![0.0; rows * neurons];
         o[neurons + 39] = f32::NAN;
-        let activations = Activations::from_dense(isa, &pool, &o, rows, neurons, 2.0).unwrap();
+        let activations = Activations::from_dense(isa, &pool, &o, rows, neurons, blocking(48, 2.0)).unwrap();
         assert_eq!(activations.nonzeros(isa, &pool), 1);
         let w = numbers(neurons * d, 1);
         let packed = PackedB::from_columns(isa, &pool, &w, neurons, d).unwrap();
@@ -265,7 +270,7 @@ fn nan_is_a_nonzero_and_propagates() {
 fn wrong_shapes_are_errors() {
     let pool = Pool::new(1);
     let isa = Isa::choose(None).unwrap();
-    let o = Activations::from_dense(isa, &pool, &[1.0; 6], 2, 3, 2.0).unwrap();
+    let o = Activations::from_dense(isa, &pool, &[1.0; 6], 2, 3, blocking(48, 2.0)).unwrap();
     let narrow = PackedB::from_columns(isa, &pool, &[0.0; 4], 2, 2).unwrap();
     for rows in [None, Some(&narrow)] {
         assert!(sampled(isa, &pool, &[0.0; 4], &o, Weight { rows, dense: None }).is_err());

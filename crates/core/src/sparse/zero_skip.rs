@@ -2,7 +2,7 @@
 
 use super::panels::{PANELS, PanelRows, TilePanels, stride};
 use super::{Activations, Block, Weight, blocks_per_chunk, dense_blocks};
-use crate::matmul::{Accumulate, Precision, ROW_BLOCK, RowBlock, Shape, Stored, StoredBuf};
+use crate::matmul::{Accumulate, Precision, RowBlock, Shape, Stored, StoredBuf};
 use crate::memory::{Cache, prefetch};
 use crate::ops::{load, store};
 use crate::simd::{Isa, Kernel, Simd, dispatch, is_intel};
@@ -56,7 +56,7 @@ pub fn zero_skip(
     assert_eq!(out.len(), o.rows * d, "zero_skip: out");
     assert!(bias.is_none_or(|bias| bias.len() == d), "zero_skip: bias");
     let tiles = rows.map_or(0, |rows| rows.panels().div_ceil(PANELS));
-    let chunk = blocks_per_chunk(pool, o.blocks.len(), tiles);
+    let chunk = blocks_per_chunk(pool, o, tiles);
     let chunks = if is_compact { o.blocks.len().div_ceil(chunk) } else { 0 };
     let target = SendPtr::new(out);
     if let Some(w) = rows {
@@ -96,7 +96,7 @@ pub fn zero_skip(
                         a: o.blocks[index].values(),
                         rows,
                         tiles: dense.pack().tiles(rows),
-                        out: target.at(index * ROW_BLOCK * d),
+                        out: target.at(index * o.block_rows * d),
                     }
                 },
                 &|_, _| {},
@@ -174,7 +174,7 @@ impl Tile<'_> {
                     for (p, sum) in sums.into_iter().enumerate() {
                         let first = panels.column + p * NV * S::LANES;
                         let valid = (NV * S::LANES).min(d - first);
-                        self.finish::<S, NV>(s, sum, (index * ROW_BLOCK + row) * d + first, first, valid);
+                        self.finish::<S, NV>(s, sum, (index * self.o.block_rows + row) * d + first, first, valid);
                     }
                 }
             }

@@ -5,7 +5,6 @@ use super::pattern::gather_pattern;
 use crate::Result;
 use crate::engine::Engine;
 use crate::engine::tensors::Data;
-use crate::matmul::ROW_BLOCK;
 use crate::ops::activation;
 use crate::sparse::{Activations, Block};
 
@@ -45,7 +44,7 @@ impl Engine {
             Some(&self.f32(OP, pre)?[..])
         };
         let blocks = self.each_block(o.blocks.len(), |index| {
-            let first = index * ROW_BLOCK * cols;
+            let first = index * o.block_rows * cols;
             match &o.blocks[index] {
                 Block::Compact {
                     row_starts, indices, ..
@@ -64,7 +63,7 @@ impl Engine {
                 }
                 Block::Dense { values } => {
                     let input = pre.map_or(&values[..], |pre| &pre[first..][..values.len()]);
-                    if let (Some(grad), true) = (gradient.plain(index, values.len(), cols), settings.cutoff == 0.0) {
+                    if let (Some(grad), true) = (gradient.plain(o, index, values.len()), settings.cutoff == 0.0) {
                         let mut values = buffer(values.len());
                         activation::backward_into(isa, kind, input, grad, &mut values);
                         return Block::Dense { values };
@@ -85,8 +84,7 @@ impl Engine {
                 }
             }
         });
-        Ok(self
-            .tensors
-            .insert(rows, cols, Data::Activations(Activations::new(rows, cols, blocks))))
+        let gradient = Activations::new(rows, cols, o.block_rows, blocks);
+        Ok(self.tensors.insert(rows, cols, Data::Activations(gradient)))
     }
 }

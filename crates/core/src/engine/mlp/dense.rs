@@ -3,7 +3,6 @@
 use super::settings::MlpSettings;
 use crate::Result;
 use crate::engine::{Engine, Handles};
-use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::ops::activation;
 use crate::ops::elementwise;
@@ -36,9 +35,10 @@ impl DenseActivations {
         cols: usize,
         groups: usize,
     ) -> Result<DenseActivations> {
-        let starts = (0..rows).step_by(ROW_BLOCK);
+        let block_rows = settings.blocking.rows;
+        let starts = (0..rows).step_by(block_rows);
         let mut blocks = starts
-            .map(|first| AlignedBuf::uninit(ROW_BLOCK.min(rows - first) * cols))
+            .map(|first| AlignedBuf::uninit(block_rows.min(rows - first) * cols))
             .collect::<Result<Vec<_>>>()?;
         let mut sums = vec![0.0; groups * cols];
         Ok(DenseActivations {
@@ -59,15 +59,17 @@ impl DenseActivations {
     /// # Safety
     /// They are there, and no other task has these columns of the row or of the group.
     pub(super) unsafe fn set(&self, group: usize, row: usize, columns: Range<usize>, pre: &[f32]) -> usize {
+        let MlpSettings {
+            kind, cutoff, blocking, ..
+        } = self.settings;
         // SAFETY: the caller's promise.
         let (out, sums) = unsafe {
-            let at = row % ROW_BLOCK * self.cols + columns.start;
+            let at = row % blocking.rows * self.cols + columns.start;
             (
-                self.targets[row / ROW_BLOCK].slice(at, columns.len()),
+                self.targets[row / blocking.rows].slice(at, columns.len()),
                 self.sums_target.slice(group * self.cols + columns.start, columns.len()),
             )
         };
-        let MlpSettings { kind, cutoff, .. } = self.settings;
         activation::forward_counted(self.isa, kind, cutoff, pre, out, sums)
     }
 
@@ -79,7 +81,9 @@ impl DenseActivations {
 
 impl Engine {
     pub(super) fn publish_dense(&mut self, dense: DenseActivations, pre: u32) -> Result<Handles> {
-        let DenseActivations { rows, cols, .. } = dense;
+        let DenseActivations {
+            rows, cols, settings, ..
+        } = dense;
         let mut map = AlignedBuf::new_zeroed(cols)?;
         for sums in dense.sums.chunks_exact(cols) {
             elementwise::add_slice(self.isa, &mut map, sums);
@@ -87,7 +91,7 @@ impl Engine {
         let blocks = dense.blocks.into_iter().map(|values| Block::Dense { values });
         let o = Activations {
             counted: Some(dense.nonzeros.into_inner()),
-            ..Activations::new(rows, cols, blocks.collect())
+            ..Activations::new(rows, cols, settings.blocking.rows, blocks.collect())
         };
         self.publish(o, map, 0.0, pre)
     }

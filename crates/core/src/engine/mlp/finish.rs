@@ -5,7 +5,6 @@ use super::settings::MlpSettings;
 use crate::density::element::ElementLoss;
 use crate::engine::tensors::Data;
 use crate::engine::{Engine, Handles};
-use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::ops::activation;
 use crate::ops::elementwise;
@@ -32,7 +31,7 @@ pub(super) fn finish(isa: Isa, settings: MlpSettings, scratch: &mut [f32], cols:
     }
     Finished {
         // SAFETY: every row was counted.
-        block: unsafe { compact_counted(isa, scratch, cols, settings.crossover, nonzeros) },
+        block: unsafe { compact_counted(isa, scratch, cols, settings.blocking.crossover, nonzeros) },
         column_sums,
         element_sum,
         nonzeros: Some(nonzeros),
@@ -48,9 +47,9 @@ pub(super) fn finish_copy(isa: Isa, settings: MlpSettings, pre: &[f32], cols: us
         element_sum += settings.element.row_sum(isa, row, Some(pre));
     }
     Finished {
-        block: if settings.crossover != NEVER {
+        block: if settings.blocking.crossover != NEVER {
             // SAFETY: every row was counted.
-            unsafe { compact_counted(isa, &values, cols, settings.crossover, nonzeros) }
+            unsafe { compact_counted(isa, &values, cols, settings.blocking.crossover, nonzeros) }
         } else {
             Block::Dense { values }
         },
@@ -96,8 +95,8 @@ impl BlockSlots {
 }
 
 impl Engine {
-    pub(super) fn finish_blocks(&self, rows: usize, run: impl FnOnce(&BlockSlots)) -> Result<Vec<Finished>> {
-        let mut slots: Vec<Option<Finished>> = (0..rows.div_ceil(ROW_BLOCK)).map(|_| None).collect();
+    pub(super) fn finish_blocks(&self, count: usize, run: impl FnOnce(&BlockSlots)) -> Result<Vec<Finished>> {
+        let mut slots: Vec<Option<Finished>> = (0..count).map(|_| None).collect();
         run(&BlockSlots {
             slots: SendPtr::new(&mut slots),
             count: slots.len(),
@@ -112,6 +111,7 @@ impl Engine {
         &mut self,
         rows: usize,
         cols: usize,
+        block_rows: usize,
         finished: Vec<Finished>,
         pre: u32,
     ) -> Result<Handles> {
@@ -127,7 +127,7 @@ impl Engine {
         }
         let o = Activations {
             counted,
-            ..Activations::new(rows, cols, blocks)
+            ..Activations::new(rows, cols, block_rows, blocks)
         };
         self.publish(o, map, element_sum, pre)
     }

@@ -6,7 +6,7 @@ use super::settings::check_width;
 use crate::Result;
 use crate::engine::packs::Form;
 use crate::engine::{Engine, Handles};
-use crate::matmul::{Accumulate, ROW_BLOCK, matmul_parts, matmul_row_blocks};
+use crate::matmul::{Accumulate, matmul_parts, matmul_row_blocks};
 use crate::memory::AlignedBuf;
 
 /// Columns of a task of [`Engine::activate`] on few rows: a block of rows is too long a task where there are not many.
@@ -26,13 +26,14 @@ impl Engine {
         check_width(OP, cols)?;
         let isa = self.isa;
         let source = &self.f32(OP, pre)?[..];
+        let block_rows = settings.blocking.rows;
+        let blocks = rows.div_ceil(block_rows);
         if settings.is_dense() {
-            let blocks = rows.div_ceil(ROW_BLOCK);
             let dense = DenseActivations::new(isa, settings, rows, cols, blocks)?;
             self.pool.run(blocks * cols.div_ceil(COLUMNS), &|task| {
                 let (block, first) = (task % blocks, task / blocks * COLUMNS);
                 let columns = first..cols.min(first + COLUMNS);
-                let rows = block * ROW_BLOCK..rows.min((block + 1) * ROW_BLOCK);
+                let rows = block * block_rows..rows.min((block + 1) * block_rows);
                 let nonzeros = rows.map(|row| {
                     let pre = &source[row * cols..][columns.clone()];
                     // SAFETY: tasks have disjoint blocks x columns.
@@ -42,16 +43,15 @@ impl Engine {
             });
             return self.publish_dense(dense, pre);
         }
-        let finished = self.finish_blocks(rows, |blocks| {
-            self.pool.run(rows.div_ceil(ROW_BLOCK), &|block| {
-                let first = block * ROW_BLOCK;
-                let part = &source[first * cols..(first + ROW_BLOCK).min(rows) * cols];
-                blocks.set(block, finish_copy(isa, settings, part, cols));
-            });
-        })?;
+        let finished = self.each_block(blocks, |block| {
+            let first = block * block_rows;
+            let part = &source[first * cols..(first + block_rows).min(rows) * cols];
+            finish_copy(isa, settings, part, cols)
+        });
         self.collect(
             rows,
             cols,
+            block_rows,
             finished,
             if settings.kind.is_relu_family() { 0 } else { pre },
         )
@@ -92,6 +92,8 @@ impl Engine {
             Some(&self.f32(OP, bias)?[..])
         };
         let panels = self.panels(weight, Form::Forward)?;
+        let block_rows = panels.block_rows();
+        let settings = settings.with_block_rows(block_rows);
         let source = self.f32(OP, x)?;
         if is_dense {
             let mut pre = AlignedBuf::uninit(rows * cols)?;
@@ -119,11 +121,11 @@ impl Engine {
             let pre = self.new_f32(rows, cols, pre);
             return self.publish_dense(dense, pre);
         }
-        let finished = self.finish_blocks(rows, |blocks| {
-            matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|first, scratch| {
-                blocks.set(first / ROW_BLOCK, finish(isa, settings, scratch, cols));
+        let finished = self.finish_blocks(rows.div_ceil(block_rows), |blocks| {
+            matmul_row_blocks(isa, &self.pool, source, rows, panels, bias, &|index, scratch| {
+                blocks.set(index, finish(isa, settings, scratch, cols));
             });
         })?;
-        self.collect(rows, cols, finished, 0)
+        self.collect(rows, cols, block_rows, finished, 0)
     }
 }

@@ -3,13 +3,12 @@
 use super::buffer;
 use super::pattern::{gather_pattern, scatter_pattern};
 use super::settings::MlpSettings;
-use crate::Result;
 use crate::density::element::ElementLoss;
 use crate::engine::Engine;
-use crate::matmul::ROW_BLOCK;
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
 use crate::sparse::{Activations, Block};
+use crate::{Error, Result};
 
 /// What [`Engine::out_gradient`] found.
 pub(in crate::engine) struct OutGradient<'a> {
@@ -40,6 +39,18 @@ impl Engine {
             self.expect_len(op, "mapGrad", map_grad, cols)?;
         }
         let sparse = grad != 0 && self.is_activations(grad);
+        if sparse {
+            let [found, expected] = [grad, out].map(|x| self.activations(op, x).map(|x| x.block_rows));
+            let (found, expected) = (found?, expected?);
+            if found != expected {
+                return Err(Error::Value {
+                    op,
+                    what: "grad",
+                    value: format!("activations in blocks of {found} rows"),
+                    expected: "the gradient of these activations, in their blocks",
+                });
+            }
+        }
         Ok(OutGradient {
             sparse: if sparse {
                 Some(self.activations(op, grad)?)
@@ -65,14 +76,14 @@ impl Engine {
 
 impl OutGradient<'_> {
     /// The gradient of block `index` of o, which is dense and has `len` values, if it is stored as such and nothing is added to it.
-    pub(super) fn plain(&self, index: usize, len: usize, cols: usize) -> Option<&[f32]> {
+    pub(super) fn plain(&self, o: &Activations, index: usize, len: usize) -> Option<&[f32]> {
         if self.map.is_some() || self.per_element != 0.0 {
             return None;
         }
         match self.sparse.map(|g| &g.blocks[index]) {
             Some(Block::Dense { values }) => Some(values),
             Some(Block::Compact { .. }) => None,
-            None => self.dense.map(|dense| &dense[index * ROW_BLOCK * cols..][..len]),
+            None => self.dense.map(|dense| &dense[index * o.block_rows * o.cols..][..len]),
         }
     }
 
@@ -86,7 +97,7 @@ impl OutGradient<'_> {
         else {
             return Vec::new();
         };
-        let (cols, first) = (o.cols, index * ROW_BLOCK * o.cols);
+        let (cols, first) = (o.cols, index * o.block_rows * o.cols);
         let mut g = match (self.sparse.map(|g| &g.blocks[index]), self.dense) {
             (Some(Block::Compact { values, .. }), _) => values.clone(),
             (Some(Block::Dense { values }), _) => gather_pattern(values, row_starts, indices, cols),
@@ -114,7 +125,7 @@ impl OutGradient<'_> {
         let Block::Dense { values } = &o.blocks[index] else {
             return AlignedBuf::empty();
         };
-        let (cols, first) = (o.cols, index * ROW_BLOCK * o.cols);
+        let (cols, first) = (o.cols, index * o.block_rows * o.cols);
         let mut g = buffer(values.len());
         let source = match self.sparse.map(|g| &g.blocks[index]) {
             Some(Block::Dense { values }) => Some(&values[..]),

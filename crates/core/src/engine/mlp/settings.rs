@@ -4,7 +4,7 @@ use crate::density::element::ElementLoss;
 use crate::engine::Engine;
 use crate::ops::activation::{self, ActivationKind};
 use crate::simd::Isa;
-use crate::sparse::NEVER;
+use crate::sparse::{Blocking, NEVER};
 use crate::{Error, Result};
 
 /// What an MLP's activation is, and what is measured of it.
@@ -14,9 +14,8 @@ pub(in crate::engine) struct MlpSettings {
     pub element: ElementLoss,
     /// Outputs of at most this magnitude become exact zeros (without a gradient); 0: none.
     pub cutoff: f32,
-    /// Density up to which a block is compacted: only where a zero output has no gradient before the activation, which a compact gradient
-    /// needs.
-    pub crossover: f32,
+    /// Blocks are compacted only where a zero output has no gradient before the activation, which a compact gradient needs.
+    pub blocking: Blocking,
 }
 
 impl Engine {
@@ -54,12 +53,15 @@ impl Engine {
         }
         let cutoff = cutoff as f32;
         let is_compactable = kind.is_relu_family() || (cutoff > 0.0 && !element.reads_pre());
-        let crossover = if is_compactable { self.crossover } else { NEVER };
+        let crossover = if is_compactable { self.blocking.crossover } else { NEVER };
         Ok(MlpSettings {
             kind,
             element,
             cutoff,
-            crossover,
+            blocking: Blocking {
+                crossover,
+                ..self.blocking
+            },
         })
     }
 }
@@ -72,9 +74,15 @@ impl MlpSettings {
         }
     }
 
+    /// With blocks as they come from a product.
+    pub(super) fn with_block_rows(self, rows: usize) -> MlpSettings {
+        let blocking = Blocking { rows, ..self.blocking };
+        MlpSettings { blocking, ..self }
+    }
+
     /// Whether the pre-activations are kept, outputs stay dense and nothing is measured of whole rows, so that any part of them can be made on its own.
     pub(super) fn is_dense(self) -> bool {
-        !self.kind.is_relu_family() && self.crossover == NEVER && self.element == ElementLoss::None
+        !self.kind.is_relu_family() && self.blocking.crossover == NEVER && self.element == ElementLoss::None
     }
 }
 
