@@ -24,6 +24,9 @@ export interface GradientCase {
   samples?: number;
 }
 
+/** Cases by the operation that they check. */
+export type GradientChecks = Readonly<Record<string, readonly GradientCase[]>>;
+
 /**
  * Step of the differences. Inputs are multiples of it (see {@link uniform}), so that x ± h and x ± 2h are exact in f32.
  */
