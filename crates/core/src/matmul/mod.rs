@@ -34,6 +34,7 @@ use narrow::NarrowRows;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What becomes of the values that `out` holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,23 +227,31 @@ pub fn matmul_row_blocks(
             });
         });
     }
-    // Too few blocks to share out evenly: their columns are tasks too, and who finishes the last columns of a block calls `sink`.
+    // Too few blocks to share out evenly: their columns are tasks too, and who finishes the last columns of a block calls `sink`. A block has memory
+    // from its first task to its last: the threads are at few blocks at a time, whose memory stays in their caches.
     let panels = b.panels_in(b.task_columns(blocks));
     let chunks = b.panels().div_ceil(panels);
     let unfinished: Vec<AtomicUsize> = (0..blocks).map(|_| AtomicUsize::new(chunks)).collect();
-    let mut buffer = AlignedBuf::uninit(m * b.n).unwrap_or_else(|error| panic!("{error}"));
-    let target = SendPtr::new(&mut buffer);
+    let buffers: Vec<Mutex<Option<AlignedBuf>>> = (0..blocks).map(|_| Mutex::new(None)).collect();
+    let buffer = |block: usize| buffers[block].lock().unwrap_or_else(PoisonError::into_inner);
     pool.run(blocks * chunks, &|index| {
         let (block, chunk) = (index / chunks, index % chunks);
         let first = chunk * panels;
-        let at = block * block_rows * b.n;
-        // SAFETY: in range; tasks write disjoint columns of disjoint rows.
-        task(block, first..b.panels().min(first + panels), unsafe { target.at(at) });
+        let out = buffer(block)
+            .get_or_insert_with(|| uninit(rows(block).0 * b.n))
+            .as_mut_ptr();
+        task(block, first..b.panels().min(first + panels), out);
         if unfinished[block].fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: in range, and the count says that every task of the block is done with it.
-            sink(block, unsafe { target.slice(at, rows(block).0 * b.n) });
+            // The count says that every task of the block is done with it.
+            let finished = buffer(block).take();
+            sink(block, &mut finished.unwrap_or_default());
         }
     });
+}
+
+/// Room for `len` values inside a task, where no error can be returned.
+fn uninit(len: usize) -> AlignedBuf {
+    AlignedBuf::uninit(len).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A thread's scratch, kept between calls: a fresh block of this size costs page faults.
