@@ -27,6 +27,9 @@ check('types of the tests', process.execPath, ['node_modules/typescript/bin/tsc'
 check('types of the examples', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'examples/browser']);
 cargoCheck('cargo fmt', 'fmt', ['--all', '--check']);
 cargoCheck('cargo clippy', 'clippy', ['--workspace', '--all-targets', '--', '-D', 'warnings']);
+// Links between the core's docs, also those of private items.
+const denied = ['--config', 'build.rustdocflags=["-D", "warnings"]'];
+check('cargo doc', 'cargo', ['doc', '--workspace', '--no-deps', '--document-private-items', '--quiet', ...denied]);
 
 if (failed.length > 0) {
   console.log(`lint: failed: ${failed.join(', ')}`);

@@ -139,7 +139,7 @@ impl Engine {
         })
     }
 
-    /// y[r, c] = x[r, c] · factors[c] + shift[c] (shift 0: none). Without a shift MLP activations (and their gradients) keep their
+    /// `y[r, c] = x[r, c] · factors[c] + shift[c]` (shift 0: none). Without a shift MLP activations (and their gradients) keep their
     /// pattern.
     pub fn scale_cols(&mut self, x: u32, factors: u32, shift: u32) -> Result<u32> {
         const OP: &str = "scaleCols";

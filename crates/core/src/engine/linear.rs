@@ -9,7 +9,7 @@ use crate::sparse::{sampled, sparse_at_b, zero_skip};
 use crate::{Error, Result};
 
 impl Engine {
-    /// y [rows, out] = x [rows, in] · weightᵀ + bias; weight [out, in], bias [out] or 0. `x` may be MLP activations: then zeros are
+    /// `y [rows, out] = x [rows, in] · weightᵀ + bias`; `weight [out, in]`, `bias [out]` or 0. `x` may be MLP activations: then zeros are
     /// skipped.
     pub fn linear(&mut self, x: u32, weight: u32, bias: u32) -> Result<u32> {
         let (rows, _) = self.shape(x)?;

@@ -19,7 +19,7 @@ fn chunk_rows(vocabulary: usize) -> usize {
 
 impl Engine {
     /// Mean cross-entropy of logits = hidden · weightᵀ + bias over the rows whose label is not -100; other rows are left out of every
-    /// product. hidden [n, d], weight [vocabulary, d], bias [vocabulary] or 0, labels [n]; `smoothing` is torch's label smoothing.
+    /// product. `hidden [n, d]`, `weight [vocabulary, d]`, `bias [vocabulary]` or 0, `labels [n]`; `smoothing` is torch's label smoothing.
     ///
     /// Returns `[loss [1, 1], losses of the rows [n, 1] (0 where ignored), dhidden, dweight, dbias, hits]`, the gradients for a gradient
     /// of 1 of the loss, 0 where they are not wanted. Without any of them `hits` [n, 1] has a 1 where the label's logit is the largest

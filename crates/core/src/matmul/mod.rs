@@ -78,7 +78,7 @@ const COLUMNS_FEW: usize = 64;
 /// Row blocks for each thread from which on whole blocks are shared out: the last round then idles 1/16 of the time at most.
 const MANY_BLOCKS: usize = 16;
 
-/// out [m, n] = a [m, k] · B (+ bias [n]); a and out are row-major.
+/// `out [m, n] = a [m, k] · B (+ bias [n])`; a and out are row-major.
 ///
 /// # Panics
 /// When a length does not fit the shapes.

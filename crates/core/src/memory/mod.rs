@@ -19,7 +19,7 @@ const HUGE: usize = 2 << 20;
 /// A plain number: any bytes are one, and all-zero bytes are zero.
 ///
 /// # Safety
-/// As the sentence says, and the type needs no drop and at most [`ALIGN`] bytes of alignment.
+/// As the sentence says, and the type needs no drop and at most 64 bytes of alignment.
 pub unsafe trait Plain: Copy + Default + Send + Sync + 'static {}
 // SAFETY: plain numbers.
 unsafe impl Plain for f32 {}

@@ -98,7 +98,7 @@ impl Kernel for AddRow<'_> {
     }
 }
 
-/// Gradients of [`concat`], overwritten: each row of `dout` goes back to where it came from; rows of a shared front are added up over
+/// Gradients of [`concat()`], overwritten: each row of `dout` goes back to where it came from; rows of a shared front are added up over
 /// the sequences, in their order.
 pub fn concat_backward(
     isa: Isa,

@@ -4,7 +4,7 @@ use super::avx512::Avx512;
 use super::{Bf16Kernel, Isa, Simd, dispatch_bf16};
 use core::arch::x86_64::*;
 
-/// Proof that the CPU has AVX512_BF16 beside what [`Avx512`] asks for.
+/// Proof that the CPU has AVX512_BF16 beside what `Avx512` asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512Bf16 {
     /// The rest of the instruction set.
@@ -13,7 +13,7 @@ pub struct Avx512Bf16 {
 
 impl Avx512Bf16 {
     /// # Safety
-    /// The CPU has avx512bf16 and what [`Avx512::new`] asks for.
+    /// The CPU has avx512bf16 and what `Avx512::new` asks for.
     #[inline(always)]
     pub unsafe fn new() -> Avx512Bf16 {
         Avx512Bf16 {

@@ -1,7 +1,7 @@
 //! MLP activations that keep only their non-zeros, and the products that read nothing else.
 //!
-//! They read the panels of the dense product, in which a neuron's row is contiguous: a weight has one form for both. [`zero_skip`] is
-//! `o · N`, [`sampled`] is `(dy · Nᵀ)` where `o` is not zero, [`sparse_at_b`] is `oᵀ · x`. Blocks denser than the crossover go through the
+//! They read the panels of the dense product, in which a neuron's row is contiguous: a weight has one form for both. [`zero_skip()`] is
+//! `o · N`, [`sampled()`] is `(dy · Nᵀ)` where `o` is not zero, [`sparse_at_b`] is `oᵀ · x`. Blocks denser than the crossover go through the
 //! dense kernels instead: the choice follows each block's own measured density.
 
 mod at_b;

@@ -32,13 +32,13 @@ impl Engine {
         let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
         let kind = settings.kind;
         let (rows, cols) = self.shape(out)?;
-        if !kind.is_relu_family() {
+        if !kind.needs_no_input() {
             self.expect(OP, "pre", pre, rows, cols)?;
         }
         let isa = self.isa;
         let o = self.activations(OP, out)?;
         let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, settings)?;
-        let pre = if kind.is_relu_family() {
+        let pre = if kind.needs_no_input() {
             None
         } else {
             Some(&self.f32(OP, pre)?[..])

@@ -53,7 +53,7 @@ impl Engine {
             cols,
             block_rows,
             finished,
-            if settings.kind.is_relu_family() { 0 } else { pre },
+            if settings.kind.needs_no_input() { 0 } else { pre },
         )
     }
 
@@ -73,7 +73,7 @@ impl Engine {
         const OP: &str = "linearActivate";
         let settings = self.mlp_settings(OP, kind, element, p, q, cutoff)?;
         let is_dense = settings.is_dense();
-        if self.is_activations(x) || !(is_dense || settings.kind.is_relu_family()) {
+        if self.is_activations(x) || !(is_dense || settings.kind.needs_no_input()) {
             let pre = self.linear(x, weight, bias)?;
             return self.activate(pre, kind, element, p, q, cutoff);
         }

@@ -43,7 +43,7 @@ impl Engine {
                 expected: "a number from 0",
             });
         }
-        if element.reads_pre() && kind.is_relu_family() {
+        if element.reads_pre() && kind.needs_no_input() {
             return Err(Error::Value {
                 op,
                 what: "element loss",
@@ -52,7 +52,7 @@ impl Engine {
             });
         }
         let cutoff = cutoff as f32;
-        let is_compactable = kind.is_relu_family() || (cutoff > 0.0 && !element.reads_pre());
+        let is_compactable = kind.needs_no_input() || (cutoff > 0.0 && !element.reads_pre());
         let crossover = if is_compactable { self.blocking.crossover } else { NEVER };
         Ok(MlpSettings {
             kind,
@@ -82,7 +82,7 @@ impl MlpSettings {
 
     /// Whether the pre-activations are kept, outputs stay dense and nothing is measured of whole rows, so that any part of them can be made on its own.
     pub(super) fn is_dense(self) -> bool {
-        !self.kind.is_relu_family() && self.blocking.crossover == NEVER && self.element == ElementLoss::None
+        !self.kind.needs_no_input() && self.blocking.crossover == NEVER && self.element == ElementLoss::None
     }
 }
 

@@ -60,8 +60,8 @@ impl ActivationKind {
         ALL.get(index as usize).copied()
     }
 
-    /// Whether outputs are exact zeros for half of the inputs and the derivative is 1 at all others, so that it can be read off the output.
-    pub fn is_relu_family(self) -> bool {
+    /// Whether the derivative can be read off the output: 0 where that is an exact zero, 1 elsewhere.
+    pub fn needs_no_input(self) -> bool {
         self == ActivationKind::Relu
     }
 }

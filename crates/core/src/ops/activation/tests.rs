@@ -164,5 +164,5 @@ fn edges() {
         );
     }
     assert_eq!(ActivationKind::from_index(12), None);
-    assert!(ActivationKind::Relu.is_relu_family() && !ActivationKind::Gelu.is_relu_family());
+    assert!(ActivationKind::Relu.needs_no_input() && !ActivationKind::Gelu.needs_no_input());
 }

@@ -309,7 +309,7 @@ impl Kernel for &ScoreGradients {
     }
 }
 
-/// Gradients of [`super::forward`], all overwritten; `out` and `lse` are its results, `dout` is the gradient of `out`.
+/// Gradients of [`super::forward()`], all overwritten; `out` and `lse` are its results, `dout` is the gradient of `out`.
 ///
 /// q, out, dout, dq `[Tq, heads * head_dim]`; k, v, dk, dv `[Tk, heads * head_dim]`; lse `[Tq, heads]`; dtable `[buckets, heads]`, the
 /// gradient of the bias table, where there is one.

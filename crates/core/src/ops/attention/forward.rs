@@ -252,7 +252,7 @@ impl Kernel for &mut Softmax {
         }
     }
 }
-/// out[0..NV vectors] = factor Σ_j weights[j] v[j, ..]; the last vector has `n` elements.
+/// `out[0..NV vectors] = factor Σ_j weights[j] v[j, ..]`; the last vector has `n` elements.
 /// # Safety
 /// `weights` and the rows of `v` (every `stride`) have `rows` entries; rows and `out` have (NV - 1) LANES + n elements.
 #[inline(always)]
