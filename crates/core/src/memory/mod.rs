@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn large_buffers_are_recycled_and_zeroed_again() {
+    fn large_buffers_are_used_again_and_zeroed() {
         for round in 0..4 {
             let mut buffer = AlignedBuf::<f32>::new_zeroed(300_000 + round).unwrap();
             assert!(buffer.iter().all(|&x| x == 0.0));
