@@ -86,13 +86,22 @@ impl Drop for Region {
     }
 }
 
-/// The regions. It takes from the system what no free span has room for, and gives nothing back of its own accord: what was in use together at some time is
-/// its size, and a little more.
+/// The regions. What no free span has room for comes from the system, in place of regions of which nothing is in use where these would take more than a
+/// quarter beyond what was in use together at some time.
 struct Arena {
     regions: Vec<Region>,
+    /// Bytes of blocks in use, and the most there ever were.
+    live: usize,
+    peak: usize,
 }
 
 impl Arena {
+    const EMPTY: Arena = Arena {
+        regions: Vec::new(),
+        live: 0,
+        peak: 0,
+    };
+
     /// From the smallest free span that has room, the first of several: the big ones stay whole. `bytes`: a multiple of [`ALIGN`], not 0.
     fn acquire(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let spans = self
@@ -107,20 +116,38 @@ impl Arena {
         let (region, offset) = match spans.min() {
             Some((_, region, offset)) => (region, offset),
             None => {
-                let new = Region::new(bytes.max(REGION)).or_else(|| {
-                    self.release_unused();
-                    Region::new(bytes)
-                });
-                self.regions.push(new?);
+                let region = self.new_region(bytes)?;
+                self.regions.push(region);
                 (self.regions.len() - 1, 0)
             }
         };
+        self.live += bytes;
+        self.peak = self.peak.max(self.live);
         Some(self.regions[region].take(offset, bytes))
+    }
+
+    /// With room for a block of `bytes`: whole [`REGION`]s, so that the next block may be somewhat larger.
+    fn new_region(&mut self, bytes: usize) -> Option<Region> {
+        let wanted = bytes.checked_next_multiple_of(REGION)?;
+        let peak = self.peak.max(self.live.checked_add(bytes)?);
+        let mut taken: usize = self.regions.iter().map(|region| region.layout.size()).sum();
+        self.regions.retain(|region| {
+            let is_surplus = region.is_unused() && taken.saturating_add(wanted) > peak + peak / 4;
+            if is_surplus {
+                taken -= region.layout.size();
+            }
+            !is_surplus
+        });
+        Region::new(wanted).or_else(|| {
+            self.release_unused();
+            Region::new(bytes)
+        })
     }
 
     /// # Safety
     /// `block` came from [`Arena::acquire`] with `bytes`, and nothing uses it any more.
     unsafe fn give(&mut self, block: NonNull<u8>, bytes: usize) {
+        self.live -= bytes;
         for region in &mut self.regions {
             if let Some(offset) = region.offset_of(block) {
                 return region.put_back(offset, bytes);
@@ -133,7 +160,7 @@ impl Arena {
     }
 }
 
-static ARENA: Mutex<Arena> = Mutex::new(Arena { regions: Vec::new() });
+static ARENA: Mutex<Arena> = Mutex::new(Arena::EMPTY);
 
 fn arena() -> MutexGuard<'static, Arena> {
     ARENA.lock().unwrap_or_else(PoisonError::into_inner)
@@ -187,7 +214,7 @@ mod tests {
 
     #[test]
     fn blocks_come_from_the_smallest_span_and_spans_that_touch_are_one() {
-        let mut arena = Arena { regions: Vec::new() };
+        let mut arena = Arena::EMPTY;
         let [a, b, c, d] = [1 << 20, 64, 1 << 16, 128].map(|bytes| arena.acquire(bytes).unwrap());
         let rest = (1 << 20) + 64 + (1 << 16) + 128;
         assert_eq!(spans(&arena), [[(rest, REGION - rest)]]);
@@ -214,11 +241,11 @@ mod tests {
 
     #[test]
     fn what_no_region_has_room_for_gets_one_of_its_own() {
-        let mut arena = Arena { regions: Vec::new() };
+        let mut arena = Arena::EMPTY;
         let first = arena.acquire(64).unwrap();
         let large = arena.acquire(REGION + 64).unwrap();
         assert_eq!(arena.regions.len(), 2);
-        assert_eq!(arena.regions[1].layout.size(), REGION + HUGE);
+        assert_eq!(arena.regions[1].layout.size(), 2 * REGION);
         // SAFETY: they are these blocks, which nothing uses.
         unsafe { arena.give(large, REGION + 64) };
         arena.release_unused();
@@ -231,7 +258,7 @@ mod tests {
     /// As training steps whose batches have other lengths: what is saved for the backward pass, and what a layer needs meanwhile.
     #[test]
     fn steps_of_other_lengths_take_hardly_more_than_the_longest() {
-        let mut arena = Arena { regions: Vec::new() };
+        let mut arena = Arena::EMPTY;
         let size = |tokens: usize, width: usize| (tokens * width * 4).next_multiple_of(ALIGN);
         for step in 0..40 {
             let tokens = 700 + step * 271 % 276;
@@ -258,10 +285,26 @@ mod tests {
         assert!(taken * 4 <= longest * 5, "{taken} bytes for {longest}");
     }
 
+    #[test]
+    fn blocks_that_grow_do_not_pile_up_regions() {
+        let mut arena = Arena::EMPTY;
+        for step in 1..60 {
+            let bytes = step * (16 << 20);
+            let blocks = [arena.acquire(bytes).unwrap(), arena.acquire(bytes).unwrap()];
+            for block in blocks {
+                // SAFETY: it is a block of the arena, which nothing uses.
+                unsafe { arena.give(block, bytes) };
+            }
+            let taken: usize = arena.regions.iter().map(|region| region.layout.size()).sum();
+            assert!(taken <= 5 * bytes / 2 + 3 * REGION, "{taken} bytes for two of {bytes}");
+        }
+        assert_eq!(arena.live, 0);
+    }
+
     /// Blocks of random sizes that come and go: none overlaps another, and all that is free in the end is whole.
     #[test]
     fn blocks_in_use_never_overlap() {
-        let mut arena = Arena { regions: Vec::new() };
+        let mut arena = Arena::EMPTY;
         let (mut blocks, mut seed): (Vec<(NonNull<u8>, usize)>, u64) = (Vec::new(), 1);
         let mut random = |below: usize| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
