@@ -232,19 +232,24 @@ pub fn matmul_row_blocks(
     let panels = b.panels_in(b.task_columns(blocks));
     let chunks = b.panels().div_ceil(panels);
     let unfinished: Vec<AtomicUsize> = (0..blocks).map(|_| AtomicUsize::new(chunks)).collect();
-    let buffers: Vec<Mutex<Option<AlignedBuf>>> = (0..blocks).map(|_| Mutex::new(None)).collect();
+    let buffers: Vec<Mutex<Option<(AlignedBuf, SendPtr<f32>)>>> = (0..blocks).map(|_| Mutex::new(None)).collect();
     let buffer = |block: usize| buffers[block].lock().unwrap_or_else(PoisonError::into_inner);
     pool.run(blocks * chunks, &|index| {
         let (block, chunk) = (index / chunks, index % chunks);
         let first = chunk * panels;
-        let out = buffer(block)
-            .get_or_insert_with(|| uninit(rows(block).0 * b.n))
-            .as_mut_ptr();
-        task(block, first..b.panels().min(first + panels), out);
+        let (_, out) = *buffer(block).get_or_insert_with(|| {
+            let mut values = uninit(rows(block).0 * b.n);
+            let target = SendPtr::new(&mut values);
+            (values, target)
+        });
+        // SAFETY: in range; the block's tasks write disjoint columns.
+        task(block, first..b.panels().min(first + panels), unsafe { out.at(0) });
         if unfinished[block].fetch_sub(1, Ordering::AcqRel) == 1 {
             // The count says that every task of the block is done with it.
             let finished = buffer(block).take();
-            sink(block, &mut finished.unwrap_or_default());
+            finished
+                .into_iter()
+                .for_each(|(mut values, _)| sink(block, &mut values));
         }
     });
 }
