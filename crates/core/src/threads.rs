@@ -63,6 +63,18 @@ impl Pool {
         task + self.threads
     }
 
+    /// `make(i)` for every i in `0..count`, on all threads, in order of i. Panics as [`Pool::run`].
+    pub fn collect<T>(&self, count: usize, make: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
+        let mut slots: Vec<Option<T>> = (0..count).map(|_| None).collect();
+        let target = SendPtr::new(&mut slots);
+        self.run(count, &|index| {
+            let made = make(index);
+            // SAFETY: each task writes the slot of its own index.
+            unsafe { *target.at(index) = Some(made) };
+        });
+        slots.into_iter().flatten().collect()
+    }
+
     /// Calls `task(i)` once for every i in `0..count`, on all threads, and returns when all are done.
     /// Panics (on the calling thread) if a task panicked.
     pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {

@@ -33,7 +33,7 @@ impl Engine {
         self.expect(OP, "up", up, rows, cols)?;
         let (isa, pre, up) = (self.isa, &self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
         let block_rows = settings.blocking.rows;
-        let finished = self.each_block(rows.div_ceil(block_rows), |block| {
+        let finished = self.pool.collect(rows.div_ceil(block_rows), &|block| {
             let part = block * block_rows * cols..((block + 1) * block_rows).min(rows) * cols;
             finish(isa, settings, &pre[part.clone()], &up[part], cols)
         });
@@ -69,7 +69,7 @@ impl Engine {
         let block_rows = o.block_rows;
         let gradient = self.out_gradient(OP, out, grad, map_grad, element_grad, settings)?;
         let (pre, up) = (&self.f32(OP, pre)?[..], &self.f32(OP, up)?[..]);
-        let blocks = self.each_block(o.blocks.len(), |index| {
+        let blocks = self.pool.collect(o.blocks.len(), &|index| {
             let first = index * block_rows * cols;
             match &o.blocks[index] {
                 Block::Compact {

@@ -238,7 +238,7 @@ pub fn matmul_row_blocks(
         let (block, chunk) = (index / chunks, index % chunks);
         let first = chunk * panels;
         let (_, out) = *buffer(block).get_or_insert_with(|| {
-            let mut values = uninit(rows(block).0 * b.n);
+            let mut values = AlignedBuf::uninit_in_task(rows(block).0 * b.n);
             let target = SendPtr::new(&mut values);
             (values, target)
         });
@@ -252,11 +252,6 @@ pub fn matmul_row_blocks(
                 .for_each(|(mut values, _)| sink(block, &mut values));
         }
     });
-}
-
-/// Room for `len` values inside a task, where no error can be returned.
-fn uninit(len: usize) -> AlignedBuf {
-    AlignedBuf::uninit(len).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A thread's scratch, kept between calls: a fresh block of this size costs page faults.

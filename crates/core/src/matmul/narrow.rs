@@ -42,7 +42,7 @@ impl NarrowRows {
         for index in 0..count {
             starts.push(starts[index] + block(index).0.next_multiple_of(ROWS));
         }
-        let mut values = AlignedBuf::uninit(starts[count] * stride).unwrap_or_else(|error| panic!("{error}"));
+        let mut values = AlignedBuf::uninit_in_task(starts[count] * stride);
         let target = SendPtr::new(&mut values);
         pool.run(starts[count] / ROWS, &|piece| {
             let index = starts.partition_point(|&start| start <= piece * ROWS) - 1;

@@ -130,7 +130,7 @@ impl Arena {
     fn new_region(&mut self, bytes: usize) -> Option<Region> {
         let wanted = bytes.checked_next_multiple_of(REGION)?;
         let peak = self.peak.max(self.live.checked_add(bytes)?);
-        let mut taken: usize = self.regions.iter().map(|region| region.layout.size()).sum();
+        let mut taken = self.taken();
         self.regions.retain(|region| {
             let is_surplus = region.is_unused() && taken.saturating_add(wanted) > peak + peak / 4;
             if is_surplus {
@@ -153,6 +153,11 @@ impl Arena {
                 return region.put_back(offset, bytes);
             }
         }
+    }
+
+    /// Bytes of all regions.
+    fn taken(&self) -> usize {
+        self.regions.iter().map(|region| region.layout.size()).sum()
     }
 
     fn release_unused(&mut self) {
@@ -196,11 +201,6 @@ pub(super) unsafe fn give(block: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise: allocated with this layout.
         unsafe { std::alloc::dealloc(block.as_ptr(), layout) }
     }
-}
-
-/// Gives memory of which nothing is in use back to the system.
-pub fn release_kept() {
-    arena().release_unused();
 }
 
 #[cfg(test)]
@@ -280,7 +280,7 @@ mod tests {
                 unsafe { arena.give(block, bytes) };
             }
         }
-        let taken: usize = arena.regions.iter().map(|region| region.layout.size()).sum();
+        let taken = arena.taken();
         let longest = 24 * (size(975, 3072) + 2 * size(975, 768));
         assert!(taken * 4 <= longest * 5, "{taken} bytes for {longest}");
     }
@@ -295,7 +295,7 @@ mod tests {
                 // SAFETY: it is a block of the arena, which nothing uses.
                 unsafe { arena.give(block, bytes) };
             }
-            let taken: usize = arena.regions.iter().map(|region| region.layout.size()).sum();
+            let taken = arena.taken();
             assert!(taken <= 5 * bytes / 2 + 3 * REGION, "{taken} bytes for two of {bytes}");
         }
         assert_eq!(arena.live, 0);

@@ -3,7 +3,6 @@
 mod arena;
 mod cache;
 
-pub use arena::release_kept;
 pub(crate) use cache::{Cache, l1_ways, prefetch};
 
 use crate::{Error, Result};
@@ -64,6 +63,14 @@ impl<T: Plain> AlignedBuf<T> {
             settle(buffer.as_mut_ptr(), len);
         }
         Ok(buffer)
+    }
+
+    /// [`AlignedBuf::uninit`] inside a task, which can't return an error: the pool hands the panic on to its caller.
+    ///
+    /// # Panics
+    /// Where there is no memory.
+    pub(crate) fn uninit_in_task(len: usize) -> AlignedBuf<T> {
+        AlignedBuf::uninit(len).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A copy of `values`.
@@ -217,7 +224,6 @@ mod tests {
             buffer.fill(1.0);
             assert_eq!(AlignedBuf::<f32>::uninit(300_000).unwrap().len(), 300_000);
         }
-        release_kept();
     }
 
     #[test]

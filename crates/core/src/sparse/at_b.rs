@@ -3,7 +3,7 @@
 //! The non-zeros are sorted by neuron, which makes the product a zero-skip one: row n of the result gathers the rows of x in which
 //! neuron n fired. Adding to the rows of the result in the order of the tokens instead stores as much as it loads: twice as slow.
 
-use super::{Activations, Block, Weight, collect_tasks, dense_blocks, zero_skip};
+use super::{Activations, Block, Weight, dense_blocks, zero_skip};
 use crate::matmul::{Accumulate, PackedB, matmul_at_b};
 use crate::memory::AlignedBuf;
 use crate::simd::Isa;
@@ -105,7 +105,7 @@ fn dense_product(
 /// The compact blocks of `blocks`, transposed: [o.cols, rows], all compact.
 fn transpose(pool: &Pool, o: &Activations, blocks: Range<usize>, rows: usize) -> Activations {
     let neurons_per_task = SORTED * NEURONS;
-    let sorted = collect_tasks(pool, o.cols.div_ceil(neurons_per_task), &|task| {
+    let sorted = pool.collect(o.cols.div_ceil(neurons_per_task), &|task| {
         let first = task * neurons_per_task;
         sort(o, blocks.clone(), first..o.cols.min(first + neurons_per_task))
     });

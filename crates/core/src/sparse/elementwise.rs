@@ -1,6 +1,6 @@
 //! Elementwise operations that keep the pattern of MLP activations.
 
-use super::{Activations, Block, collect_tasks};
+use super::{Activations, Block};
 use crate::memory::AlignedBuf;
 use crate::ops::{columns, dropout, elementwise};
 use crate::rng::Stream;
@@ -29,7 +29,7 @@ impl Activations {
     /// When there are not `cols` factors.
     pub fn scale_cols(&self, isa: Isa, pool: &Pool, factors: &[f32]) -> Activations {
         assert_eq!(factors.len(), self.cols, "Activations::scale_cols: factors");
-        let blocks = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
+        let blocks = pool.collect(self.blocks.len(), &|index| match &self.blocks[index] {
             Block::Dense { values } => {
                 let mut scaled = AlignedBuf::from(&values[..]);
                 columns::scale_rows(isa, values, factors, &mut scaled);
@@ -55,7 +55,7 @@ impl Activations {
     /// [`dropout::dropout`] of the dense values, in the same pattern (what is dropped stays in it as a zero).
     pub fn dropout(&self, isa: Isa, pool: &Pool, p: f32, stream: Stream) -> Activations {
         let scale = 1.0 / (1.0 - p);
-        let blocks = collect_tasks(pool, self.blocks.len(), &|index| {
+        let blocks = pool.collect(self.blocks.len(), &|index| {
             // Elements are numbered as in [rows, cols], modulo 2^32 as there.
             let first = index * self.block_rows * self.cols;
             match &self.blocks[index] {

@@ -129,7 +129,7 @@ impl Activations {
     ) -> Result<Activations> {
         assert_eq!(o.len(), rows * cols, "Activations::from_dense: o");
         assert!(cols <= u16::MAX as usize, "Activations::from_dense: cols");
-        let blocks = collect_tasks(pool, rows.div_ceil(blocking.rows), &|index| {
+        let blocks = pool.collect(rows.div_ceil(blocking.rows), &|index| {
             let first = index * blocking.rows;
             let part = &o[first * cols..(first + blocking.rows).min(rows) * cols];
             compact_block(isa, part, cols, blocking.crossover)
@@ -171,7 +171,7 @@ impl Activations {
         if let Some(count) = self.counted {
             return count;
         }
-        let counts = collect_tasks(pool, self.blocks.len(), &|index| match &self.blocks[index] {
+        let counts = pool.collect(self.blocks.len(), &|index| match &self.blocks[index] {
             Block::Dense { values } => compact::count_nonzeros(isa, values),
             Block::Compact { values, .. } => values.len(),
         });
@@ -352,16 +352,4 @@ fn dense_blocks(o: &Activations) -> Vec<usize> {
     (0..o.blocks.len())
         .filter(|&index| matches!(o.blocks[index], Block::Dense { .. }))
         .collect()
-}
-
-/// `make(i)` for every i in `0..count` on all threads, in order of i.
-fn collect_tasks<T>(pool: &Pool, count: usize, make: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
-    let mut slots: Vec<Option<T>> = (0..count).map(|_| None).collect();
-    let target = SendPtr::new(&mut slots);
-    pool.run(count, &|index| {
-        let made = make(index);
-        // SAFETY: each task writes the slot of its own index.
-        unsafe { *target.at(index) = Some(made) };
-    });
-    slots.into_iter().flatten().collect()
 }

@@ -1,10 +1,10 @@
 //! The backward operation: the gradient before the activation.
 
-use super::buffer;
 use super::pattern::gather_pattern;
 use crate::Result;
 use crate::engine::Engine;
 use crate::engine::tensors::Data;
+use crate::memory::AlignedBuf;
 use crate::ops::activation;
 use crate::sparse::{Activations, Block};
 
@@ -43,7 +43,7 @@ impl Engine {
         } else {
             Some(&self.f32(OP, pre)?[..])
         };
-        let blocks = self.each_block(o.blocks.len(), |index| {
+        let blocks = self.pool.collect(o.blocks.len(), &|index| {
             let first = index * o.block_rows * cols;
             match &o.blocks[index] {
                 Block::Compact {
@@ -64,7 +64,7 @@ impl Engine {
                 Block::Dense { values } => {
                     let input = pre.map_or(&values[..], |pre| &pre[first..][..values.len()]);
                     if let (Some(grad), true) = (gradient.plain(o, index, values.len()), settings.cutoff == 0.0) {
-                        let mut values = buffer(values.len());
+                        let mut values = AlignedBuf::uninit_in_task(values.len());
                         activation::backward_into(isa, kind, input, grad, &mut values);
                         return Block::Dense { values };
                     }

@@ -1,6 +1,5 @@
 //! What becomes of a block of rows while it is in cache, and of all blocks of an activation once they are finished.
 
-use super::buffer;
 use super::settings::MlpSettings;
 use crate::density::element::ElementLoss;
 use crate::engine::tensors::Data;
@@ -40,7 +39,7 @@ pub(super) fn finish(isa: Isa, settings: MlpSettings, scratch: &mut [f32], cols:
 
 /// [`finish`] of values that have to stay as they are.
 pub(super) fn finish_copy(isa: Isa, settings: MlpSettings, pre: &[f32], cols: usize) -> Finished {
-    let mut values = buffer(pre.len());
+    let mut values = AlignedBuf::uninit_in_task(pre.len());
     let (mut column_sums, mut element_sum, mut nonzeros) = (vec![0.0; cols], 0.0, 0);
     for (pre, row) in pre.chunks_exact(cols).zip(values.chunks_exact_mut(cols)) {
         nonzeros += activation::forward_counted(isa, settings.kind, settings.cutoff, pre, row, &mut column_sums);

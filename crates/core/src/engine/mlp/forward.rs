@@ -43,7 +43,7 @@ impl Engine {
             });
             return self.publish_dense(dense, pre);
         }
-        let finished = self.each_block(blocks, |block| {
+        let finished = self.pool.collect(blocks, &|block| {
             let first = block * block_rows;
             let part = &source[first * cols..(first + block_rows).min(rows) * cols];
             finish_copy(isa, settings, part, cols)

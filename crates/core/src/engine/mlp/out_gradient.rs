@@ -1,6 +1,5 @@
 //! The gradient of o, from the operations that read it, its feature map and its element-wise mean.
 
-use super::buffer;
 use super::pattern::{gather_pattern, scatter_pattern};
 use super::settings::MlpSettings;
 use crate::density::element::ElementLoss;
@@ -38,26 +37,24 @@ impl Engine {
         if map_grad != 0 {
             self.expect_len(op, "mapGrad", map_grad, cols)?;
         }
-        let sparse = grad != 0 && self.is_activations(grad);
-        if sparse {
-            let [found, expected] = [grad, out].map(|x| self.activations(op, x).map(|x| x.block_rows));
-            let (found, expected) = (found?, expected?);
-            if found != expected {
-                return Err(Error::Value {
-                    op,
-                    what: "grad",
-                    value: format!("activations in blocks of {found} rows"),
-                    expected: "the gradient of these activations, in their blocks",
-                });
-            }
+        let is_sparse = grad != 0 && self.is_activations(grad);
+        let sparse = if is_sparse {
+            Some(self.activations(op, grad)?)
+        } else {
+            None
+        };
+        let expected = self.activations(op, out)?.block_rows;
+        if let Some(found) = sparse.map(|g| g.block_rows).filter(|&found| found != expected) {
+            return Err(Error::Value {
+                op,
+                what: "grad",
+                value: format!("activations in blocks of {found} rows"),
+                expected: "the gradient of these activations, in their blocks",
+            });
         }
         Ok(OutGradient {
-            sparse: if sparse {
-                Some(self.activations(op, grad)?)
-            } else {
-                None
-            },
-            dense: if grad != 0 && !sparse {
+            sparse,
+            dense: if grad != 0 && !is_sparse {
                 Some(&self.f32(op, grad)?[..])
             } else {
                 None
@@ -126,7 +123,7 @@ impl OutGradient<'_> {
             return AlignedBuf::empty();
         };
         let (cols, first) = (o.cols, index * o.block_rows * o.cols);
-        let mut g = buffer(values.len());
+        let mut g = AlignedBuf::uninit_in_task(values.len());
         let source = match self.sparse.map(|g| &g.blocks[index]) {
             Some(Block::Dense { values }) => Some(&values[..]),
             Some(Block::Compact {
