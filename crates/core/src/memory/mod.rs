@@ -3,7 +3,7 @@
 mod arena;
 mod cache;
 
-pub(crate) use cache::{Cache, l1_ways, prefetch};
+pub(crate) use cache::{Cache, l1_ways, l2_bytes, prefetch};
 
 use crate::{Error, Result};
 use std::alloc::Layout;
