@@ -54,7 +54,6 @@ impl Activations {
 
     /// [`dropout::dropout`] of the dense values, in the same pattern (what is dropped stays in it as a zero).
     pub fn dropout(&self, isa: Isa, pool: &Pool, p: f32, stream: Stream) -> Activations {
-        let scale = 1.0 / (1.0 - p);
         let blocks = pool.collect(self.blocks.len(), &|index| {
             // Elements are numbered as in [rows, cols], modulo 2^32 as there.
             let first = index * self.block_rows * self.cols;
@@ -71,11 +70,9 @@ impl Activations {
                 } => {
                     let mut out = values.clone();
                     for (row, bounds) in row_starts.windows(2).enumerate() {
+                        let range = bounds[0] as usize..bounds[1] as usize;
                         let start = (first + row * self.cols) as u32;
-                        for at in bounds[0] as usize..bounds[1] as usize {
-                            let dropped = stream.uniform(start.wrapping_add(indices[at] as u32)) < p;
-                            out[at] = if dropped { 0.0 } else { out[at] * scale };
-                        }
+                        dropout::dropout_at(isa, &mut out[range.clone()], &indices[range], p, stream, start);
                     }
                     Block::Compact {
                         row_starts: row_starts.clone(),
