@@ -1,9 +1,11 @@
 //! The engine against itself: fused against separate, one thread against several, and what misuse gives.
 
 use super::Engine;
+use super::tensors::Data;
 use crate::Error;
 use crate::rng::Stream;
 use crate::simd::Isa;
+use crate::sparse::{Activations, Blocking};
 
 const RELU: u32 = 0;
 const GELU: u32 = 1;
@@ -220,6 +222,29 @@ fn activations_are_added_whatever_their_pattern() {
             assert!((found - expected).abs() <= 1e-6, "{found} and {expected}");
         }
     }
+}
+
+/// Products with weights of another precision cut activations in blocks of other rows: their gradients do not fit each other.
+#[test]
+fn a_gradient_in_other_blocks_is_refused() {
+    let mut engine = Engine::new(2, "").unwrap();
+    let (rows, cols) = (101, 20);
+    let dense = values(rows * cols, 1, -0.5);
+    let [out, same, other] = [48, 48, 96].map(|rows_of_block| {
+        let blocking = Blocking {
+            rows: rows_of_block,
+            crossover: 0.5,
+        };
+        let made = Activations::from_dense(engine.isa, &engine.pool, &dense, rows, cols, blocking).unwrap();
+        engine.tensors.insert(rows, cols, Data::Activations(made))
+    });
+    let mut backward = |grad: u32| engine.activate_backward(grad, out, 0, 0, 0.0, RELU, 0, 0.0, 0.0, 0.0);
+    assert!(backward(same).is_ok());
+    let refused = backward(other).unwrap_err().to_string();
+    assert!(
+        refused.contains("grad") && refused.contains("blocks of 96 rows"),
+        "{refused}"
+    );
 }
 
 #[test]
