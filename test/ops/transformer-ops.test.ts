@@ -138,11 +138,11 @@ for (const side of ['t5Encoder', 't5Decoder'] as const) {
     const leaves = Object.fromEntries(
       Object.entries(weights).map(([name, { value }]) => [name, leaf(backend, value)] as const),
     );
-    const [q, k, v] = ['q', 'k', 'v'].map((name) => ops.linear(x, leaves[`${name}.weight`] as Tensor)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
+    const project = (): [Tensor, Tensor, Tensor] => {
+      const [q, k, v] = ['q', 'k', 'v'].map((name) => ops.linear(x, leaves[`${name}.weight`] as Tensor));
+      return [q as Tensor, k as Tensor, v as Tensor];
+    };
+    const [q, k, v] = project();
     const cu = Tensor.fromInts(backend, [0, x.rows]);
     const options = {
       heads,
@@ -160,6 +160,13 @@ for (const side of ['t5Encoder', 't5Decoder'] as const) {
     const gradient = gradientsOf(out, dy);
     close(t, 'dx', gradient(x), dx);
     for (const [name, { grad }] of Object.entries(weights)) close(t, name, gradient(leaves[name] as Tensor), grad);
+
+    // A frozen table gets no gradient; the others are what they were.
+    const { table } = options.relativeBias;
+    table.requiresGrad = false;
+    const ofFrozen = gradientsOf(ops.linear(ops.attention(...project(), cu, cu, options), output), dy);
+    close(t, 'dx with a frozen table', ofFrozen(x), dx);
+    t.throws(() => ofFrozen(table), { message: /handle 0/ });
 
     if (!isDecoder) return;
     // The same token by token, keys and values cached.

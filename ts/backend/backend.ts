@@ -164,6 +164,7 @@ export interface Backend {
     bidirectional: boolean,
     maxDistance: number,
     unbiasedKeys: number,
+    wantBias: boolean,
   ): ArrayLike<number>;
 
   /** `[loss, dLogits]` */

@@ -1,4 +1,5 @@
-import { record } from '../autograd/node.js';
+import { recordOne } from '../autograd/node.js';
+import type { GradientHandles } from '../tensor/node.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** T5's learned relative position bias (Raffel et al. 2020, section 2.1). */
@@ -55,9 +56,11 @@ export function attention(
   const [out = 0, lse = 0] = Array.from(
     backend.attention(q.handle, k.handle, v.handle, cuQ.handle, cuK.handle, ...settings),
   );
-  return record('attention', backend, [q, k, v, relativeBias?.table], [[out, q.shape]], ([dout = 0]) =>
-    Array.from(
-      backend.attentionBackward(dout, q.handle, k.handle, v.handle, out, lse, cuQ.handle, cuK.handle, ...settings),
-    ),
-  )[0] as Tensor;
+  const inputs = [q, k, v, relativeBias?.table];
+  const backward = (dout: number): GradientHandles => {
+    const forward = [q.handle, k.handle, v.handle, out, lse, cuQ.handle, cuK.handle] as const;
+    const wantBias = relativeBias?.table.requiresGrad ?? false;
+    return Array.from(backend.attentionBackward(dout, ...forward, ...settings, wantBias));
+  };
+  return recordOne('attention', backend, inputs, out, q.shape, backward, [lse]);
 }

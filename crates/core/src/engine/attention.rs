@@ -81,7 +81,7 @@ impl Engine {
         ])
     }
 
-    /// Returns `[dq, dk, dv, dBiasTable]`, the last 0 without a table.
+    /// Returns `[dq, dk, dv, dBiasTable]`, the last 0 where there is no table or `want_bias` is false (it takes a tenth of the time).
     #[allow(clippy::too_many_arguments)] // as above
     pub fn attention_backward(
         &mut self,
@@ -103,6 +103,7 @@ impl Engine {
         bidirectional: bool,
         max_distance: u32,
         unbiased_keys: u32,
+        want_bias: bool,
     ) -> Result<Handles> {
         const OP: &str = "attentionBackward";
         let settings = Settings {
@@ -126,7 +127,7 @@ impl Engine {
         let mut dq = AlignedBuf::uninit(rows * width)?;
         let mut dk = AlignedBuf::uninit(keys * width)?;
         let mut dv = AlignedBuf::uninit(keys * width)?;
-        let buckets = shape.bias.map(|bias| bias.rule.buckets);
+        let buckets = shape.bias.filter(|_| want_bias).map(|bias| bias.rule.buckets);
         let mut dtable = AlignedBuf::new_zeroed(buckets.unwrap_or(0) * heads as usize)?;
         attention::backward(
             self.isa,

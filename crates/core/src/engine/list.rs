@@ -72,7 +72,7 @@ macro_rules! backend_ops {
             fn attention_backward "attentionBackward"
                 (dout: u32, q: u32, k: u32, v: u32, out: u32, lse: u32, cu_q: u32, cu_k: u32,
                  heads: u32, causal: bool, scale: f64, p: f64, seed: u32, stream: u32,
-                 bias_table: u32, bidirectional: bool, max_distance: u32, unbiased_keys: u32)
+                 bias_table: u32, bidirectional: bool, max_distance: u32, unbiased_keys: u32, want_bias: bool)
                 -> Handles;
 
             fn cross_entropy "crossEntropy" (logits: u32, labels: u32, smoothing: f64) -> Handles;
