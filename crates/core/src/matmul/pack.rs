@@ -42,15 +42,15 @@ pub(crate) struct Panel<'a, T> {
 fn gap(shape: Shape, panel: usize) -> usize {
     if panel < LONG || !panel.is_multiple_of(EVEN) {
         0
-    } else if shape.nr() >= 32 && panel >= 4 * LONG {
+    } else if shape.nr() >= 32 && panel >= 2 * LONG {
         1376
     } else {
         352
     }
 }
 
-/// Values of a long panel: 64 KB of f32.
-const LONG: usize = 16 << 10;
+/// Values of a long panel: 128 KB of f32. Shorter ones hold few neurons; the weights of an up-projection, 96 panels of 96 KB, would grow by 1.4 %.
+const LONG: usize = 32 << 10;
 /// What an even length is a multiple of: a page of bf16, two of f32.
 const EVEN: usize = 2048;
 
