@@ -1,4 +1,4 @@
-import { randomSource, uniform, upperQuantile } from './random-numbers.mjs';
+import { mean, randomShare, randomSource, range, uniform, upperQuantile } from './random-numbers.mjs';
 
 /** BERT-base's shape. Dropout as in the checkpoint's config. */
 export const BERT_BASE = {
@@ -55,28 +55,37 @@ export function randomBert(config, density) {
   return randomSource(shapes, values);
 }
 
-/** Sequence lengths like SST-2's: 32 quantiles of a normal of mean 25 and deviation 12, from 4 tokens up. */
-const SST2_LENGTHS = Array.from({ length: 32 }, (_, i) =>
-  Math.max(4, Math.round(25 + 12 * upperQuantile((i + 0.5) / 32))),
-);
+const SENTENCES = 32;
+
+/** Sequence lengths like SST-2's: normal of mean 25 and deviation 12, from 4 tokens up; in the first batch its quantiles, in others random ones. */
+function sst2Lengths(batch) {
+  return Array.from({ length: SENTENCES }, (_, i) => {
+    const share = batch === 0 ? (i + 0.5) / SENTENCES : randomShare(batch * SENTENCES + i);
+    return Math.max(4, Math.round(25 + 12 * upperQuantile(share)));
+  });
+}
 
 /** Multiply-adds x 2 of one token's forward pass through the encoder's linear layers. */
 const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate_size: dFf }) =>
   2 * layers * (4 * d * d + 2 * d * dFf);
 
-const tokens = SST2_LENGTHS.reduce((sum, length) => sum + length, 0);
-const padded = SST2_LENGTHS.length * Math.max(...SST2_LENGTHS);
-
-/** The training step: a classifier on a batch of short sentences. */
-export const bertStep = {
-  name: `BERT-base LoRA r 8, batch ${SST2_LENGTHS.length}, ${tokens} tokens (padded: ${padded})`,
-  gflops: (2 * tokens * flopsPerToken(BERT_BASE)) / 1e9,
-  peer: { model: 'bert', inputs: SST2_LENGTHS, outputs: [] },
-  head: 'SequenceClassification',
-  config: (activation) => ({ ...BERT_BASE, hidden_act: activation }),
-  source: randomBert,
-  examples: SST2_LENGTHS.map((length, index) => ({
-    inputIds: Array.from({ length }, (_, at) => (index * 7919 + at * 104_729) % BERT_BASE.vocab_size),
-    label: index % 2,
-  })),
-};
+/** The training step: a classifier on batches of short sentences. */
+export function bertStep(batches) {
+  const lengths = Array.from({ length: batches }, (_, batch) => sst2Lengths(batch));
+  const tokens = lengths.map((batch) => batch.reduce((sum, length) => sum + length, 0));
+  const padded = lengths.map((batch) => SENTENCES * Math.max(...batch));
+  return {
+    name: `BERT-base LoRA r 8, batch ${SENTENCES}, ${range(tokens)} tokens (padded: ${range(padded)})`,
+    gflops: (2 * mean(tokens) * flopsPerToken(BERT_BASE)) / 1e9,
+    peer: { model: 'bert', batches: lengths.map((inputs) => ({ inputs, outputs: [] })) },
+    head: 'SequenceClassification',
+    config: (activation) => ({ ...BERT_BASE, hidden_act: activation }),
+    source: randomBert,
+    batches: lengths.map((batch) =>
+      batch.map((length, index) => ({
+        inputIds: Array.from({ length }, (_, at) => (index * 7919 + at * 104_729) % BERT_BASE.vocab_size),
+        label: index % 2,
+      })),
+    ),
+  };
+}

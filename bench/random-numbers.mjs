@@ -39,3 +39,19 @@ export function upperQuantile(share) {
     tail += (step * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI);
   return x;
 }
+
+/** Number `index` of a sequence of random shares, 0 to 1 (the finaliser "lowbias32"). */
+export function randomShare(index) {
+  let x = index + 1;
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+  return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
+}
+
+export const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
+/** `5` or `3 to 9`. */
+export function range(numbers) {
+  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  return least === most ? String(most) : `${least} to ${most}`;
+}

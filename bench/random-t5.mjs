@@ -1,4 +1,4 @@
-import { randomSource, uniform, upperQuantile } from './random-numbers.mjs';
+import { mean, randomShare, randomSource, range, uniform, upperQuantile } from './random-numbers.mjs';
 
 /** T5-base's shape (version 1.0: ReLU). */
 const T5_BASE = {
@@ -74,21 +74,31 @@ const OUTPUTS = 12;
 const ids = (count, start) => Array.from({ length: count }, (_, at) => 3 + ((start + at * 104_729) % 32_000));
 const mlp = T5_BASE.d_model * T5_BASE.d_ff * 2;
 const attention = 4 * T5_BASE.d_model ** 2;
-const products =
-  SEQUENCES *
-  (INPUTS * (attention + mlp) + OUTPUTS * (1.5 * attention + mlp) + INPUTS * (attention / 2)) *
+
+/** Multiply-adds of a forward pass through the linear layers of both stacks. */
+const products = (inputTokens) =>
+  (inputTokens * (attention + mlp) + SEQUENCES * OUTPUTS * (1.5 * attention + mlp) + inputTokens * (attention / 2)) *
   T5_BASE.num_layers;
 
-/** The training step: a text-to-text batch without padding. */
-export const t5Step = {
-  name: `T5-base LoRA r 8, batch ${SEQUENCES}, ${INPUTS} tokens in, ${OUTPUTS} out`,
-  gflops: (2 * 2 * products) / 1e9,
-  peer: { model: 't5', inputs: Array(SEQUENCES).fill(INPUTS), outputs: Array(SEQUENCES).fill(OUTPUTS) },
-  head: 'Seq2SeqLM',
-  config: () => T5_BASE,
-  source: randomT5,
-  examples: Array.from({ length: SEQUENCES }, (_, index) => ({
-    inputIds: ids(INPUTS, index * 7919),
-    labelIds: ids(OUTPUTS, index * 104_723),
-  })),
-};
+/** Tokens of each input: all INPUTS in the first batch, at least half of that in others. */
+const inputLengths = (batch) =>
+  Array.from({ length: SEQUENCES }, (_, i) =>
+    batch === 0 ? INPUTS : INPUTS - Math.floor((randomShare(batch * SEQUENCES + i) * INPUTS) / 2),
+  );
+
+/** The training step: text-to-text batches; one alone has no padding. */
+export function t5Step(batches) {
+  const lengths = Array.from({ length: batches }, (_, batch) => inputLengths(batch));
+  const tokens = lengths.map((batch) => batch.reduce((sum, length) => sum + length, 0));
+  return {
+    name: `T5-base LoRA r 8, batch ${SEQUENCES}, ${range(lengths.flat())} tokens in, ${OUTPUTS} out`,
+    gflops: (2 * 2 * products(mean(tokens))) / 1e9,
+    peer: { model: 't5', batches: lengths.map((inputs) => ({ inputs, outputs: Array(SEQUENCES).fill(OUTPUTS) })) },
+    head: 'Seq2SeqLM',
+    config: () => T5_BASE,
+    source: randomT5,
+    batches: lengths.map((batch) =>
+      batch.map((length, index) => ({ inputIds: ids(length, index * 7919), labelIds: ids(OUTPUTS, index * 104_723) })),
+    ),
+  };
+}

@@ -14,13 +14,14 @@ const options = benchOptions('npm run bench:train --', 'Times a training step.',
     .addOption(new Option('--model <name>', 'whose shape').choices(Object.keys(models)).default('bert'))
     .option('--precision <name>', 'f32 or bf16', 'f32')
     .option('--density <share>', 'ReLU with this share of non-zeros (0 to 1); without it: GELU, dense', numberFrom(0))
-    .option('--steps <n>', 'steps of each side; the best counts', numberFrom(1), 4)
+    .option('--batches <n>', 'batches of other lengths, taken in turn: a step is their mean', numberFrom(1), 1)
+    .option('--steps <n>', 'steps of each side (of all batches each); the best counts', numberFrom(1), 4)
     .option('--profile', 'print where one of our steps spends its time, by operation')
     .option('--no-peer', 'leave PyTorch out'),
 );
-const { model, precision, density, steps } = options;
+const { model, batches, precision, density, steps } = options;
 const activation = density === undefined ? 'gelu' : 'relu';
-const { name, gflops, peer: theirWork } = models[model];
+const { name, gflops, peer: theirWork } = models[model](batches);
 const threads = os.cpus().length;
 
 const python = options.peer ? findPython(['torch', 'transformers', 'peft']) : undefined;
@@ -36,6 +37,7 @@ const peer =
 const ours = new Worker('deftune', process.execPath, [
   join(benchFolder, 'ours', 'train.mjs'),
   model,
+  String(batches),
   activation,
   density === undefined ? '' : String(density),
   precision,
@@ -97,7 +99,12 @@ if (options.profile) {
     `${((100 * ms) / total).toFixed(1)} %`,
     count,
   ]);
-  printTable(`our step by operation, ${total.toFixed(0)} ms in all`, ['operation'], ['ms', 'share', 'calls'], rows);
+  printTable(
+    `${batches === 1 ? 'our step' : `${batches} of our steps`} by operation, ${total.toFixed(0)} ms in all`,
+    ['operation'],
+    ['ms', 'share', 'calls'],
+    rows,
+  );
 }
 ours.close();
 peer?.close();

@@ -1,5 +1,5 @@
 // Our side of bench:train: a model of random weights with LoRA of rank 8.
-// Arguments: name of the step, activation, density ('' for the random weights' own), precision, and `profile` where that will be asked for.
+// Arguments: name of the step, number of batches, activation, density ('' for the random weights' own), precision, and `profile` where that will be asked for.
 import { createBackend, getPeftModel, Trainer } from '../../dist/index.js';
 import { buildModel } from '../../dist/models/build-model.js';
 import { steps } from '../steps.mjs';
@@ -7,8 +7,8 @@ import { peakMemory } from './memory.mjs';
 import { serve } from './serve.mjs';
 import { timedCalls } from './timed-calls.mjs';
 
-const [name, activation, density, precision, profile] = process.argv.slice(2);
-const { head, config: configOf, source: sourceOf, examples: trainDataset } = steps[name];
+const [name, count, activation, density, precision, profile] = process.argv.slice(2);
+const { head, config: configOf, source: sourceOf, batches } = steps[name](Number(count));
 const config = configOf(activation);
 const opened = await createBackend({ backend: 'native' });
 const { backend, take } = profile ? timedCalls(opened) : { backend: opened };
@@ -20,20 +20,24 @@ let seed = 0;
 
 await serve({
   describe: () => `deftune, ${backend.isaName()}, ${backend.threads()} threads`,
-  /** Seconds of one optimizer step. */
+  /** Seconds of an optimizer step, the mean over the batches. */
   async step() {
-    const args = {
-      maxSteps: 1,
-      batchSize: trainDataset.length,
-      learningRate: 1e-4,
-      pooledTokensOnly: true,
-      seed: seed++,
-    };
-    const result = await new Trainer({ model, trainDataset, args }).train();
-    last = result.log[0];
-    return last.seconds;
+    let seconds = 0;
+    for (const trainDataset of batches) {
+      const args = {
+        maxSteps: 1,
+        batchSize: trainDataset.length,
+        learningRate: 1e-4,
+        pooledTokensOnly: true,
+        seed: seed++,
+      };
+      const result = await new Trainer({ model, trainDataset, args }).train();
+      last = result.log[0];
+      seconds += last.seconds;
+    }
+    return seconds / batches.length;
   },
-  /** Calls of the backend in one step. */
+  /** Calls of the backend in a step of each batch. */
   async profile() {
     take();
     await this.step();

@@ -1,7 +1,7 @@
 """PyTorch's side of bench:train: a model of transformers with peft's LoRA of rank 8 on query and value.
 
-Arguments: activation, precision (f32 or bf16: CPU autocast), {"model", "inputs", "outputs"} (tokens of each sequence) as JSON, threads. The batch is
-padded to its longest sequence.
+Arguments: activation, precision (f32 or bf16: CPU autocast), {"model", "batches": [{"inputs", "outputs"}]} (tokens of each sequence) as JSON, threads.
+Each batch is padded to its longest sequence.
 """
 
 import json
@@ -14,13 +14,12 @@ import transformers
 
 activation, precision, work = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 torch.set_num_threads(int(sys.argv[4]))
-lengths = work["inputs"]
 
 
 def bert():
     config = transformers.BertConfig(hidden_act=activation, num_labels=2)
     lora = peft.LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"], task_type="SEQ_CLS")
-    return transformers.BertForSequenceClassification(config), lora, torch.arange(len(lengths)) % 2
+    return transformers.BertForSequenceClassification(config), lora, lambda batch: torch.arange(len(batch["inputs"])) % 2
 
 
 def t5():
@@ -28,33 +27,46 @@ def t5():
         d_model=768, d_ff=3072, d_kv=64, num_layers=12, num_heads=12, decoder_start_token_id=0
     )
     lora = peft.LoraConfig(r=8, lora_alpha=16, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM")
-    labels = 3 + torch.arange(len(lengths) * work["outputs"][0]).reshape(len(lengths), -1)
+
+    def labels(batch):
+        outputs = batch["outputs"]
+        return 3 + torch.arange(len(outputs) * outputs[0]).reshape(len(outputs), -1)
+
     return transformers.T5ForConditionalGeneration(config), lora, labels
 
 
-model, lora, labels = {"bert": bert, "t5": t5}[work["model"]]()
+model, lora, labels_of = {"bert": bert, "t5": t5}[work["model"]]()
 vocab_size = model.config.vocab_size
 model = peft.get_peft_model(model, lora).train()
 parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-longest = max(lengths)
-ids = torch.zeros(len(lengths), longest, dtype=torch.long)
-mask = torch.zeros(len(lengths), longest, dtype=torch.long)
-for row, length in enumerate(lengths):
-    ids[row, :length] = torch.arange(length) * 104_729 % vocab_size
-    mask[row, :length] = 1
+
+
+def padded(batch):
+    lengths = batch["inputs"]
+    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.arange(length) * 104_729 % vocab_size
+        mask[row, :length] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels_of(batch)}
+
+
+batches = [padded(batch) for batch in work["batches"]]
 
 
 def step():
+    """Seconds of an optimizer step, the mean over the batches."""
     start = time.perf_counter()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    loss.item()
-    return time.perf_counter() - start
+    for batch in batches:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+    return (time.perf_counter() - start) / len(batches)
 
 
 def memory():
