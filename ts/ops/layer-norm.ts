@@ -7,10 +7,11 @@ import type { DropoutOptions } from './dropout.js';
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, eps: number): Tensor {
   const { backend } = x;
   const [y = 0, stats = 0] = Array.from(backend.layerNorm(x.handle, gamma.handle, beta.handle, eps));
-  return recordOne('layerNorm', backend, [x, gamma, beta], y, x.shape, (dy) => {
+  const backward = (dy: number): GradientHandles => {
     const affine = gamma.requiresGrad || beta.requiresGrad;
     return Array.from(backend.layerNormBackward(dy, x.handle, stats, gamma.handle, affine));
-  });
+  };
+  return recordOne('layerNorm', backend, [x, gamma, beta], y, x.shape, backward, [stats]);
 }
 
 /** The layer norm of dropout(x) + residual; by default nothing is dropped. */
