@@ -1,4 +1,5 @@
-import { mean, randomShare, randomSource, range, uniform, upperQuantile } from './random-numbers.mjs';
+import { batchesOf, range } from './batches.mjs';
+import { randomShare, randomSource, uniform, upperQuantile } from './random-numbers.mjs';
 
 /** BERT-base's shape. Dropout as in the checkpoint's config. */
 export const BERT_BASE = {
@@ -71,12 +72,11 @@ const flopsPerToken = ({ num_hidden_layers: layers, hidden_size: d, intermediate
 
 /** The training step: a classifier on batches of short sentences. */
 export function bertStep(batches) {
-  const lengths = Array.from({ length: batches }, (_, batch) => sst2Lengths(batch));
-  const tokens = lengths.map((batch) => batch.reduce((sum, length) => sum + length, 0));
+  const { lengths, tokens, meanTokens } = batchesOf(batches, sst2Lengths);
   const padded = lengths.map((batch) => SENTENCES * Math.max(...batch));
   return {
     name: `BERT-base LoRA r 8, batch ${SENTENCES}, ${range(tokens)} tokens (padded: ${range(padded)})`,
-    gflops: (2 * mean(tokens) * flopsPerToken(BERT_BASE)) / 1e9,
+    gflops: (2 * meanTokens * flopsPerToken(BERT_BASE)) / 1e9,
     peer: { model: 'bert', batches: lengths.map((inputs) => ({ inputs, outputs: [] })) },
     head: 'SequenceClassification',
     config: (activation) => ({ ...BERT_BASE, hidden_act: activation }),

@@ -47,11 +47,3 @@ export function randomShare(index) {
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
   return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
 }
-
-export const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-
-/** `5` or `3 to 9`. */
-export function range(numbers) {
-  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
-  return least === most ? String(most) : `${least} to ${most}`;
-}

@@ -1,4 +1,5 @@
-import { mean, randomShare, randomSource, range, uniform, upperQuantile } from './random-numbers.mjs';
+import { batchesOf, range } from './batches.mjs';
+import { randomShare, randomSource, uniform, upperQuantile } from './random-numbers.mjs';
 
 /** T5-base's shape (version 1.0: ReLU). */
 const T5_BASE = {
@@ -75,10 +76,11 @@ const ids = (count, start) => Array.from({ length: count }, (_, at) => 3 + ((sta
 const mlp = T5_BASE.d_model * T5_BASE.d_ff * 2;
 const attention = 4 * T5_BASE.d_model ** 2;
 
-/** Multiply-adds of a forward pass through the linear layers of both stacks. */
-const products = (inputTokens) =>
-  (inputTokens * (attention + mlp) + SEQUENCES * OUTPUTS * (1.5 * attention + mlp) + inputTokens * (attention / 2)) *
-  T5_BASE.num_layers;
+/**
+ * Multiply-adds x 2 of a token's forward pass through the linear layers: inputs have the keys and values of cross-attention, outputs its queries and
+ * results, half of an attention each.
+ */
+const flopsPerToken = 2 * T5_BASE.num_layers * (1.5 * attention + mlp);
 
 /** Tokens of each input: all INPUTS in the first batch, at least half of that in others. */
 const inputLengths = (batch) =>
@@ -88,11 +90,10 @@ const inputLengths = (batch) =>
 
 /** The training step: text-to-text batches; one alone has no padding. */
 export function t5Step(batches) {
-  const lengths = Array.from({ length: batches }, (_, batch) => inputLengths(batch));
-  const tokens = lengths.map((batch) => batch.reduce((sum, length) => sum + length, 0));
+  const { lengths, meanTokens } = batchesOf(batches, inputLengths);
   return {
     name: `T5-base LoRA r 8, batch ${SEQUENCES}, ${range(lengths.flat())} tokens in, ${OUTPUTS} out`,
-    gflops: (2 * 2 * products(mean(tokens))) / 1e9,
+    gflops: (2 * (meanTokens + SEQUENCES * OUTPUTS) * flopsPerToken) / 1e9,
     peer: { model: 't5', batches: lengths.map((inputs) => ({ inputs, outputs: Array(SEQUENCES).fill(OUTPUTS) })) },
     head: 'Seq2SeqLM',
     config: () => T5_BASE,

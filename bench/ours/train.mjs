@@ -1,5 +1,6 @@
 // Our side of bench:train: a model of random weights with LoRA of rank 8.
-// Arguments: name of the step, number of batches, activation, density ('' for the random weights' own), precision, and `profile` where that will be asked for.
+// Arguments: name of the step, number of batches, activation, density ('' for the random weights' own), precision, and `profile` where that will be
+// asked for.
 import { createBackend, getPeftModel, Trainer } from '../../dist/index.js';
 import { buildModel } from '../../dist/models/build-model.js';
 import { steps } from '../steps.mjs';
