@@ -191,6 +191,10 @@ unsafe impl Simd for Avx512 {
     fn from_bits(self, a: __m512i) -> __m512 {
         op!(_mm512_castsi512_ps(a))
     }
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        op!(_mm512_scalef_ps(a, n))
+    }
 
     #[inline(always)]
     fn transpose(self, x: &mut [__m512; 16]) {

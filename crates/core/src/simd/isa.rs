@@ -83,13 +83,22 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn shl_i<const N: i32>(self, a: Self::I) -> Self::I;
     /// Logical shift right.
     fn shr_i<const N: i32>(self, a: Self::I) -> Self::I;
-    /// Truncating conversion of values in i32's range.
+    /// Truncating conversion of values in i32's range; others give anything.
     fn to_i(self, a: Self::F) -> Self::I;
     /// From signed 32-bit integers.
     fn to_f(self, a: Self::I) -> Self::F;
     fn bits(self, a: Self::F) -> Self::I;
     #[allow(clippy::wrong_self_convention)] // `self` is the instruction set, not what is converted
     fn from_bits(self, a: Self::I) -> Self::F;
+
+    /// `a * 2^n` for whole numbers n from -125 to 128; other n give anything.
+    #[inline(always)]
+    fn scale(self, a: Self::F, n: Self::F) -> Self::F {
+        // 2^(n-1), then doubled: 128 is one more than an exponent holds.
+        let half = self.from_bits(self.shl_i::<23>(self.add_i(self.to_i(n), self.splat_i(126))));
+        let a = self.mul(a, half);
+        self.add(a, a)
+    }
 
     /// Transposes the square of the first LANES vectors; the others stay.
     fn transpose(self, x: &mut [Self::F; 16]);
